@@ -1,0 +1,147 @@
+"""The engine seam, the same for device and cloud: token ids in, events out.
+
+An engine is a child process that holds weights and cache. It never sees text, schemas or stop
+strings: the caller owns those, and hands a token bitmask for each step when output is constrained.
+A crash of the child fails its requests with ``EngineCrashed`` and nothing else.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "Constraint",
+    "Engine",
+    "EngineInfo",
+    "Event",
+    "FinishReason",
+    "Finished",
+    "GenerateOptions",
+    "Prefilled",
+    "Sampling",
+    "Token",
+    "TokenStatistics",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How the next token is drawn. ``temperature`` 0 is greedy; ``top_k`` 0 and ``top_p`` 1 are off."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerateOptions:
+    """What one request asks of the engine."""
+
+    max_tokens: int
+    stop_ids: frozenset[int] = frozenset()
+    sampling: Sampling = field(default_factory=Sampling)
+    hidden_state: bool = False
+    """Return the last layer's normalized state at the last prompt token with ``Prefilled``."""
+    statistics: bool = False
+    """Return ``TokenStatistics`` with each event (of the full distribution, before sampling)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenStatistics:
+    """Of one next-token distribution at temperature 1, unmasked. Natural logarithms."""
+
+    entropy: float
+    margin: float
+    """Probability of the likeliest token minus that of the second."""
+    top_probability: float
+    chosen_log_probability: float | None = None
+
+
+class FinishReason(StrEnum):
+    STOP = "stop"
+    LENGTH = "length"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prefilled:
+    """First event: the prompt is in the cache. ``statistics`` is of the first answer token."""
+
+    input_tokens: int
+    queue_s: float
+    prefill_s: float
+    hidden_state: NDArray[np.float32] | None = None  # shape (width,)
+    statistics: TokenStatistics | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """One generated token. Stop ids are not emitted."""
+
+    id: int
+    statistics: TokenStatistics | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """Last event."""
+
+    reason: FinishReason
+    output_tokens: int
+    decode_s: float
+
+
+Event = Prefilled | Token | Finished
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineInfo:
+    architecture: str
+    vocabulary: int
+    width: int
+    context_tokens: int
+    weights_sha256: str
+    device: str
+    """``cpu`` or ``cuda``."""
+
+
+class Constraint(Protocol):
+    """Owned by the caller; asked before every step, so grammar and schema never reach the engine."""
+
+    def allowed(self, generated: Sequence[int]) -> NDArray[np.uint32] | None:
+        """Bitmask of allowed next tokens, shape (ceil(vocabulary / 32),), bit i%32 of word i//32.
+
+        ``None`` allows every token at this step.
+        """
+
+
+class Engine(Protocol):
+    @property
+    def info(self) -> EngineInfo: ...
+
+    def submit(
+        self,
+        ids: Sequence[int],
+        options: GenerateOptions,
+        *,
+        request_id: str | None = None,
+        adapter: str | None = None,
+        constraint: Constraint | None = None,
+    ) -> AsyncIterator[Event]:
+        """Run one request: ``Prefilled``, then ``Token`` …, then ``Finished``.
+
+        Closing the iterator cancels and frees the request's cache at once. Raises
+        ``ContextOverflow`` when ids and ``max_tokens`` exceed the context, ``EngineCrashed`` when
+        the child ends, ``EngineClosed`` after ``close``.
+        """
+
+    async def cancel(self, request_id: str) -> None:
+        """End one request; its iterator ends with ``Finished(CANCELLED)``. Unknown ids are ignored."""
+
+    async def close(self) -> None:
+        """End the child. Idempotent."""

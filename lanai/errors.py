@@ -1,0 +1,275 @@
+"""Every error Lanai raises, under one root.
+
+    LanaiError                      exit 1
+    ├── UsageError                  exit 2   the call itself is wrong
+    │   └── ConfigError                      unknown key, bad value, contradictory policy
+    ├── ModelError
+    │   ├── ModelNotFound
+    │   ├── ChecksumMismatch                 the partial file is removed
+    │   ├── ModelFormatError                 damaged or lying file
+    │   ├── UnsupportedModel                 a sound file of an architecture not built here
+    │   └── DiskFull                         needed, free (bytes)
+    ├── EngineError
+    │   ├── ContextOverflow                  limit, used (tokens)
+    │   ├── EngineCrashed                    the child ended; its requests failed, the app lives
+    │   └── EngineClosed
+    ├── RouteError
+    │   └── NoRoute                          the rules leave neither device nor cloud
+    ├── CloudError
+    │   ├── CloudUnavailable                 no cluster, no relay, no live node
+    │   ├── CloudRefused                     a party answered with a code of the closed list
+    │   ├── QuotaExhausted                   the wallet is empty and the issuer gives no more
+    │   ├── StreamInterrupted                the answer broke off; what came is not an answer
+    │   └── DeadlineExceeded
+    ├── StoreError                           the shared store failed
+    ├── TraceError                           the local trace store failed or lacks the id
+    └── TrustError                  exit 10  fails closed, never retried with less protection
+        ├── EvidenceRejected
+        ├── LogRejected
+        ├── EnvelopeRejected
+        ├── TokenRejected
+        └── TrustRootRejected
+
+An error carries data and a hint for a person; never a prompt, an answer or a token id. Each
+``TrustError`` carries a ``reason`` from a closed list, so that it can be counted without a message.
+"""
+
+from enum import StrEnum
+
+__all__ = [
+    "ChecksumMismatch",
+    "CloudError",
+    "CloudRefused",
+    "CloudUnavailable",
+    "ConfigError",
+    "ContextOverflow",
+    "DeadlineExceeded",
+    "DiskFull",
+    "EngineClosed",
+    "EngineCrashed",
+    "EngineError",
+    "EnvelopeRejected",
+    "EvidenceRejected",
+    "LanaiError",
+    "LogRejected",
+    "ModelError",
+    "ModelFormatError",
+    "ModelNotFound",
+    "NoRoute",
+    "QuotaExhausted",
+    "RefusalCode",
+    "Rejection",
+    "RouteError",
+    "StoreError",
+    "StreamInterrupted",
+    "TokenRejected",
+    "TraceError",
+    "TrustError",
+    "TrustRootRejected",
+    "UnsupportedModel",
+    "UsageError",
+]
+
+
+class RefusalCode(StrEnum):
+    """Why a party of the cloud refused or failed a request. The only words that leave a node."""
+
+    BAD_REQUEST = "bad_request"
+    ENVELOPE_REJECTED = "envelope_rejected"
+    EXPIRED = "expired"
+    REPLAYED = "replayed"
+    TOKEN_INVALID = "token_invalid"  # noqa: S105  a code, not a secret
+    TOKEN_SPENT = "token_spent"  # noqa: S105
+    NO_NODE = "no_node"
+    BUSY = "busy"
+    DRAINING = "draining"
+    CONTEXT_OVERFLOW = "context_overflow"
+    UNAUTHENTICATED = "unauthenticated"
+    QUOTA_EXHAUSTED = "quota_exhausted"
+    STORE_UNAVAILABLE = "store_unavailable"
+    TOO_LARGE = "too_large"
+    INTERNAL = "internal"
+
+
+class Rejection(StrEnum):
+    """Why a verifier refused something. Closed: new checks add a word here first."""
+
+    MALFORMED = "malformed"
+    TOO_LARGE = "too_large"
+    VERSION = "version"
+    KIND_NOT_ACCEPTED = "kind_not_accepted"
+    PROFILE = "profile"
+    NOT_LOOPBACK = "not_loopback"
+    SIGNATURE = "signature"
+    KEY_BINDING = "key_binding"
+    MEASUREMENT = "measurement"
+    NOT_YET_VALID = "not_yet_valid"
+    EXPIRED = "expired"
+    LIFETIME = "lifetime"
+    LEAF_MISMATCH = "leaf_mismatch"
+    INCLUSION = "inclusion"
+    CONSISTENCY = "consistency"
+    ROLLBACK = "rollback"
+    SPLIT_VIEW = "split_view"
+    STALE_CHECKPOINT = "stale_checkpoint"
+    WITNESS_QUORUM = "witness_quorum"
+    UNKNOWN_KEY = "unknown_key"
+    DECRYPTION = "decryption"
+    COMMITMENT = "commitment"
+    NOT_ADDRESSED = "not_addressed"
+    TRUNCATED = "truncated"
+    AFTER_END = "after_end"
+    CHALLENGE = "challenge"
+
+
+class LanaiError(Exception):
+    """Root of every error raised here.
+
+    ``hint`` is one line a person can act on. ``exit_code`` is what the command ends with.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    @property
+    def code(self) -> str:
+        """Stable name for telemetry and ``--json``: the class name."""
+        return type(self).__name__
+
+
+class UsageError(LanaiError):
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    pass
+
+
+class ModelError(LanaiError):
+    pass
+
+
+class ModelNotFound(ModelError):
+    pass
+
+
+class ChecksumMismatch(ModelError):
+    pass
+
+
+class ModelFormatError(ModelError):
+    pass
+
+
+class UnsupportedModel(ModelError):
+    pass
+
+
+class DiskFull(ModelError):
+    def __init__(self, message: str, *, needed: int, free: int, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.needed = needed
+        self.free = free
+
+
+class EngineError(LanaiError):
+    pass
+
+
+class ContextOverflow(EngineError):
+    """The prompt and the room for its answer do not fit. ``limit`` and ``used`` are tokens."""
+
+    def __init__(self, message: str, *, limit: int, used: int, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.limit = limit
+        self.used = used
+
+
+class EngineCrashed(EngineError):
+    pass
+
+
+class EngineClosed(EngineError):
+    pass
+
+
+class RouteError(LanaiError):
+    pass
+
+
+class NoRoute(RouteError):
+    """The rules leave no destination. ``reason`` is the router's closed reason code."""
+
+    def __init__(self, message: str, *, reason: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
+
+
+class CloudError(LanaiError):
+    pass
+
+
+class CloudUnavailable(CloudError):
+    pass
+
+
+class CloudRefused(CloudError):
+    def __init__(self, message: str, *, refusal: RefusalCode, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.refusal = refusal
+
+
+class QuotaExhausted(CloudError):
+    pass
+
+
+class StreamInterrupted(CloudError):
+    """The sealed stream ended before its marked last frame. ``received`` counts whole frames."""
+
+    def __init__(self, message: str, *, received: int, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.received = received
+
+
+class DeadlineExceeded(CloudError):
+    pass
+
+
+class StoreError(LanaiError):
+    pass
+
+
+class TraceError(LanaiError):
+    pass
+
+
+class TrustError(LanaiError):
+    exit_code = 10
+
+    def __init__(self, message: str, *, reason: Rejection, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
+
+
+class EvidenceRejected(TrustError):
+    pass
+
+
+class LogRejected(TrustError):
+    pass
+
+
+class EnvelopeRejected(TrustError):
+    pass
+
+
+class TokenRejected(TrustError):
+    pass
+
+
+class TrustRootRejected(TrustError):
+    pass

@@ -1,0 +1,115 @@
+"""Settings: flags > environment > ``./lanai.toml`` > the user's ``lanai.toml`` > defaults.
+
+Keys carry their unit in the name. An unknown key, in a file or as ``LANAI_*`` in the environment,
+is a ``ConfigError``. ``Settings.load`` also returns where each value came from.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lanai.errors import ConfigError
+from lanai.folders import Folders
+
+__all__ = ["LoadedSettings", "Settings"]
+
+FILE_NAME = "lanai.toml"
+PREFIX = "LANAI_"
+# Read by the packages themselves before settings exist; not settings keys.
+RESERVED = frozenset({"LANAI_HOME", "LANAI_DATA"})
+
+
+class Settings(BaseModel):
+    """Every setting, flat. Names end in their unit where they have one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    profile: Literal["development", "production"] | None = Field(
+        None, description="refuse a trust root of any other profile; unset: as enrolled"
+    )
+    mode: Literal[
+        "auto", "prefer_on_device", "only_on_device", "prefer_in_cloud", "only_in_cloud"
+    ] = Field("auto", description="where requests may run when the call does not say")
+    device_model: str = Field("smollm2-135m-instruct", description="catalog name, folder or GGUF")
+    device_threads: int = Field(2, ge=1, le=256, description="CPU threads the device engine uses")
+    device_context_tokens: int = Field(2048, ge=64, description="device context, prompt and answer")
+    cloud_model: str = Field("gemma-3-270m", description="model that `lanai cloud up` serves")
+    cloud_context_tokens: int = Field(8192, ge=64, description="context of one node request")
+    cloud_threads: int = Field(2, ge=1, le=256, description="CPU threads a node's engine uses")
+    cluster: str = Field(
+        "default", pattern=r"^[a-z0-9][a-z0-9-]{0,31}$", description="name of the local cluster"
+    )
+    cloud_timeout_s: float = Field(120.0, gt=0, description="deadline of one cloud request")
+    seal_to_nodes: int = Field(3, ge=1, le=16, description="K: nodes a request is sealed to")
+    token_batch: int = Field(16, ge=1, le=256, description="anonymous tokens fetched at once")
+    max_output_tokens: int = Field(256, ge=1, description="answer length when the call is silent")
+    policy_file: Path | None = Field(None, description="routing policy (TOML); unset: the shipped")
+
+    @classmethod
+    def load(
+        cls,
+        *,
+        flags: Mapping[str, Any] | None = None,
+        environ: Mapping[str, str] = os.environ,
+        folders: Folders | None = None,
+        working_folder: Path | None = None,
+    ) -> "LoadedSettings":
+        """Merge every layer. Raises ``ConfigError`` naming the layer and key at fault."""
+        folders = folders or Folders.standard(environ)
+        values: dict[str, Any] = {}
+        origins = dict.fromkeys(cls.model_fields, "default")
+        layers = (
+            *_file_layers(folders.config / FILE_NAME, (working_folder or Path.cwd()) / FILE_NAME),
+            ("environment", _environment(environ)),
+            ("flag", {k: v for k, v in (flags or {}).items() if v is not None}),
+        )
+        for origin, layer in layers:
+            for key, value in layer.items():
+                if key not in cls.model_fields:
+                    raise ConfigError(
+                        f"unknown setting {key!r} ({origin})",
+                        hint="`lanai config show` lists every key",
+                    )
+                values[key], origins[key] = value, origin
+        try:
+            return LoadedSettings(cls.model_validate(values), origins)
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]
+            key = str(first["loc"][0])
+            raise ConfigError(
+                f"setting {key!r} ({origins[key]}): {first['msg'].lower()}",
+                hint=f"{key}: {cls.model_fields[key].description}",
+            ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedSettings:
+    """Settings and, for each key, the layer that set it."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+
+
+def _file_layers(*paths: Path) -> list[tuple[str, dict[str, Any]]]:
+    layers = []
+    for path in paths:
+        try:
+            layers.append((str(path), tomllib.loads(path.read_text(encoding="utf-8"))))
+        except FileNotFoundError:
+            continue
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise ConfigError(f"cannot read {path}: {error}", hint="fix or remove the file") from None
+    return layers
+
+
+def _environment(environ: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name.removeprefix(PREFIX).lower(): value
+        for name, value in environ.items()
+        if name.startswith(PREFIX) and name not in RESERVED
+    }
