@@ -23,6 +23,7 @@
     │   └── DeadlineExceeded
     ├── StoreError                           the shared store failed
     ├── TraceError                           the local trace store failed or lacks the id
+    ├── LedgerError                          the disclosure could not be written down: nothing is sent
     └── TrustError                  exit 10  fails closed, never retried with less protection
         ├── EvidenceRejected
         ├── LogRejected
@@ -51,6 +52,7 @@ __all__ = [
     "EnvelopeRejected",
     "EvidenceRejected",
     "LanaiError",
+    "LedgerError",
     "LogRejected",
     "ModelError",
     "ModelFormatError",
@@ -244,6 +246,10 @@ class StoreError(LanaiError):
 
 
 class TraceError(LanaiError):
+    pass
+
+
+class LedgerError(LanaiError):
     pass
 
 
