@@ -103,7 +103,9 @@ def _file_layers(*paths: Path) -> list[tuple[str, dict[str, Any]]]:
         except FileNotFoundError:
             continue
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise ConfigError(f"cannot read {path}: {error}", hint="fix or remove the file") from None
+            raise ConfigError(
+                f"cannot read {path}: {error}", hint="fix or remove the file"
+            ) from None
     return layers
 
 

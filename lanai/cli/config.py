@@ -24,4 +24,6 @@ def show(as_json: bool) -> None:
         return
     width = max(map(len, values))
     for key, value in values.items():
-        click.echo(f"{key:<{width}}  {'unset' if value is None else value}  ({loaded.origins[key]})")
+        click.echo(
+            f"{key:<{width}}  {'unset' if value is None else value}  ({loaded.origins[key]})"
+        )
