@@ -23,7 +23,7 @@
     │   └── DeadlineExceeded
     ├── StoreError                           the shared store failed
     ├── TraceError                           the local trace store failed or lacks the id
-    ├── LedgerError                          the disclosure could not be written down: nothing is sent
+    ├── LedgerError                          a disclosure cannot be written down: nothing is sent
     └── TrustError                  exit 10  fails closed, never retried with less protection
         ├── EvidenceRejected
         ├── LogRejected
