@@ -19,7 +19,7 @@ class Span:
     DEVICE_DECODE: Final = "lanai.device.decode"
     CLOUD: Final = "lanai.cloud"
     CLOUD_VERIFY: Final = "lanai.cloud.verify"
-    CLOUD_TOKEN: Final = "lanai.cloud.token"
+    CLOUD_TOKEN: Final = "lanai.cloud.token"  # noqa: S105  a span name
     CLOUD_SEAL: Final = "lanai.cloud.seal"
     CLOUD_STREAM: Final = "lanai.cloud.stream"
     NODE: Final = "lanai.node"

@@ -13,6 +13,8 @@ from lanai.errors import LanaiError
 __all__ = ["main"]
 
 GROUP = "lanai.commands"
+# A missing module of ours is a bug; any other missing module is an extra to install.
+OWN = frozenset({"lanai", "protos", "trust", "inference", "router", "device_agent", "cloud_node"})
 
 
 class Mounted(click.Group):
@@ -43,6 +45,8 @@ def _load(entry: EntryPoint) -> click.Command:
     try:
         command = entry.load()
     except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in OWN:
+            raise
         return _absent(entry.name, error.name or "?")
     if not isinstance(command, click.Command):
         raise TypeError(f"entry point {entry.name} is no command")
