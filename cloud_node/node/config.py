@@ -1,0 +1,43 @@
+"""A node's configuration file."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from cloud_node.service import PinnedEndpoint, ServiceConfig
+
+__all__ = ["NodeConfig"]
+
+DAY_S = 24 * 3600
+
+
+class NodeConfig(ServiceConfig):
+    """What one node process is told. Measured values are never among it."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")
+    profile: Literal["development", "production"]
+    host: str = "127.0.0.1"
+    store_url: str = Field(repr=False)
+    log: PinnedEndpoint
+    model_folder: str
+    model_name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    context_tokens: int = Field(ge=64, le=1 << 20)
+    threads: int = Field(ge=1, le=256)
+    key_lifetime_s: int = Field(DAY_S, ge=60, le=DAY_S)
+    announce_s: float = Field(1.0, gt=0, le=60)
+    """Seconds between announcements; one lapses after five of them, and after 3 s at least."""
+    proof_refresh_s: float = Field(60.0, gt=0, le=3600)
+    """Seconds between inclusion proofs, so that the bundle's checkpoint stays fresh."""
+    max_live: int = Field(64, ge=1, le=4096)
+    """Requests at once; one more is refused as busy."""
+    request_timeout_s: float = Field(120.0, gt=0, le=3600)
+    drain_s: float = Field(30.0, ge=0, le=3600)
+    """How long live requests may go on after SIGTERM."""
+    unsafe_software_key_file: str | None = None
+    """Ed25519 private key (PEM) of software evidence. Development only."""
+
+    @model_validator(mode="after")
+    def _no_unsafe_evidence_in_production(self) -> "NodeConfig":
+        if self.unsafe_software_key_file is not None and self.profile != "development":
+            raise ValueError("unsafe_software_key_file is refused outside development")
+        return self

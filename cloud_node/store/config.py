@@ -1,0 +1,18 @@
+"""The embedded store's configuration file."""
+
+from pydantic import Field
+
+from cloud_node.service import ServiceConfig
+from cloud_node.store.roles import Role
+
+__all__ = ["StoreConfig"]
+
+
+class StoreConfig(ServiceConfig):
+    """``passwords`` needs one entry for each role."""
+
+    folder: str
+    """Where the server keeps its ACL file and its log; made if absent."""
+    socket: str
+    """Path of the socket file, at most 107 bytes."""
+    passwords: dict[Role, str] = Field(repr=False)
