@@ -26,7 +26,7 @@ class WrappedKey(_message.Message):
     SEALED_FIELD_NUMBER: _builtins.int
     node_id: _builtins.bytes
     sealed: _builtins.bytes
-    """HPKE enc || ciphertext of the 32-byte data key."""
+    """HPKE enc || ciphertext of the 32-byte data key and the node's own 32-byte answer secret."""
     def __init__(
         self,
         *,
