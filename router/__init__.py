@@ -2,5 +2,61 @@
 
 Trusts the numbers it is given: facts about the request, the device and the cloud, and statistics of
 the device model. It sees no text, runs no model and opens no connection.
-Refuses to weigh a privacy rule against anything: rules come first and cannot be outvoted.
+Refuses to weigh a privacy rule against anything: rules come first and cannot be outvoted. Refuses
+an estimator measured on other models, and stays on the device where signals were found to say
+nothing.
+
+A caller must act on the Decision it is given: show nothing of a draft before it, and never change
+the source after the first character.
 """
+
+from router.decision import Decision, RuleVerdict, SignalReading
+from router.estimator import (
+    Estimate,
+    Estimator,
+    LogisticEstimator,
+    MeasuredModel,
+    MeasuredPair,
+    shipped_estimator,
+)
+from router.facts import (
+    CloudFacts,
+    DecodeObservation,
+    DeviceFacts,
+    PrefillObservation,
+    RequestFacts,
+)
+from router.policy import Policy
+from router.routing import Router
+from router.rules import Rule
+from router.run import Observations, RoutingRun
+from router.signals import Signal
+from router.vocabulary import DataClass, Destination, Mode, Reason, Stage
+
+__all__ = [
+    "CloudFacts",
+    "DataClass",
+    "Decision",
+    "DecodeObservation",
+    "Destination",
+    "DeviceFacts",
+    "Estimate",
+    "Estimator",
+    "LogisticEstimator",
+    "MeasuredModel",
+    "MeasuredPair",
+    "Mode",
+    "Observations",
+    "Policy",
+    "PrefillObservation",
+    "Reason",
+    "RequestFacts",
+    "Router",
+    "RoutingRun",
+    "Rule",
+    "RuleVerdict",
+    "Signal",
+    "SignalReading",
+    "Stage",
+    "shipped_estimator",
+]

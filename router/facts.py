@@ -23,6 +23,8 @@ class DeviceFacts:
     """Prompt and answer together."""
     model: str
     """Catalog name, for the estimator to match."""
+    weights_sha256: str | None = None
+    """Hex; where known, the estimator matches by it instead of the name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,14 +36,16 @@ class CloudFacts:
     """A token is in the wallet, or the issuer may give one."""
     context_tokens: int = 0
     model: str | None = None
+    weights_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestFacts:
     mode: Mode
     data_class: DataClass
-    consent: bool
-    """The user allows this request to leave the device (sealed, to a verified node)."""
+    consent: bool | None
+    """May this request leave the device, sealed, to a verified node? ``True``: the user said yes.
+    ``False``: the user said no, and nothing overrides it. ``None``: not asked, the policy says."""
     input_tokens: int
     max_output_tokens: int
     device: DeviceFacts

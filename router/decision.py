@@ -1,0 +1,154 @@
+"""The record of one routing decision: numbers, digests and closed words, never content.
+
+A ``Decision`` that contradicts one of its own rule verdicts cannot be built, not even from JSON:
+whatever a later stage computes, a rule that removed a destination stays the last word.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lanai.errors import RouteError
+from router.strict import Fields, Malformed
+from router.vocabulary import Destination, Reason, Stage
+
+__all__ = ["Decision", "RuleVerdict", "SignalReading"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleVerdict:
+    """What one rule of stage 0 says. ``reason`` is set when it removes a destination."""
+
+    name: str
+    allows_device: bool
+    allows_cloud: bool
+    reason: Reason | None = None
+
+    def allows(self, destination: Destination) -> bool:
+        return self.allows_device if destination is Destination.DEVICE else self.allows_cloud
+
+    def to_json_dict(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "allows_device": self.allows_device,
+            "allows_cloud": self.allows_cloud,
+            "reason": self.reason.value if self.reason else None,
+        }
+
+    @classmethod
+    def _read(cls, fields: Fields) -> "RuleVerdict":
+        verdict = cls(
+            name=fields.text("name"),
+            allows_device=fields.flag("allows_device"),
+            allows_cloud=fields.flag("allows_cloud"),
+            reason=fields.optional_word("reason", Reason),
+        )
+        fields.done()
+        return verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignalReading:
+    """One signal, measured. ``raw`` is ``None`` when the observation did not carry it.
+
+    ``calibrated`` is P(the device's answer is good) given this signal alone, where it was fitted.
+    """
+
+    name: str
+    raw: float | None
+    calibrated: float | None
+    cost_us: float
+
+    def to_json_dict(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "raw": self.raw,
+            "calibrated": self.calibrated,
+            "cost_us": self.cost_us,
+        }
+
+    @classmethod
+    def _read(cls, fields: Fields) -> "SignalReading":
+        reading = cls(
+            name=fields.text("name"),
+            raw=fields.optional_number("raw"),
+            calibrated=fields.optional_number("calibrated"),
+            cost_us=fields.number("cost_us"),
+        )
+        fields.done()
+        return reading
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """Where a request runs and why.
+
+    ``confidence`` is P(the device's answer is good); the cloud is taken when it is below
+    ``threshold``, which is P(the cloud's answer is good) less the benefit the policy asks for.
+    Both are ``None`` when rules alone decided. ``decision_us`` is the router's own time.
+    """
+
+    destination: Destination
+    stage: Stage
+    reason: Reason
+    confidence: float | None
+    threshold: float | None
+    counterfactual: str
+    rules: tuple[RuleVerdict, ...]
+    signals: tuple[SignalReading, ...]
+    policy_digest: str
+    estimator_digest: str | None
+    decision_us: float
+
+    def __post_init__(self) -> None:
+        for verdict in self.rules:
+            if not verdict.allows(self.destination):
+                raise RouteError(f"decision contradicts the rule {verdict.name}")
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """Plain JSON values; the destination's key is ``route``, as commands print it."""
+        return {
+            "route": self.destination.value,
+            "stage": self.stage.value,
+            "reason": self.reason.value,
+            "confidence": self.confidence,
+            "threshold": self.threshold,
+            "counterfactual": self.counterfactual,
+            "rules": [verdict.to_json_dict() for verdict in self.rules],
+            "signals": [reading.to_json_dict() for reading in self.signals],
+            "policy_digest": self.policy_digest,
+            "estimator_digest": self.estimator_digest,
+            "decision_us": self.decision_us,
+        }
+
+    @classmethod
+    def from_json_dict(cls, value: Mapping[str, Any]) -> "Decision":
+        """The exact inverse. Raises ``RouteError`` naming the key that is not as it should be."""
+        try:
+            return cls._read(Fields(value))
+        except Malformed as error:
+            raise RouteError(f"stored decision is malformed: {error}") from None
+
+    @classmethod
+    def _read(cls, fields: Fields) -> "Decision":
+        decision = cls(
+            destination=fields.word("route", Destination),
+            stage=fields.word("stage", Stage),
+            reason=fields.word("reason", Reason),
+            confidence=fields.optional_number("confidence"),
+            threshold=fields.optional_number("threshold"),
+            counterfactual=fields.text("counterfactual"),
+            rules=tuple(RuleVerdict._read(each) for each in fields.each("rules")),
+            signals=tuple(SignalReading._read(each) for each in fields.each("signals")),
+            policy_digest=fields.text("policy_digest"),
+            estimator_digest=fields.optional_text("estimator_digest"),
+            decision_us=fields.number("decision_us"),
+        )
+        fields.done()
+        return decision
+
+    def explain(self) -> str:
+        """The decision in plain sentences, for a person."""
+        from router.sentences import explain  # sentences are built from decisions
+
+        return explain(self)

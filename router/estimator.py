@@ -1,0 +1,192 @@
+"""Estimators: from signals to P(device good) and P(cloud good), for the pair they were measured on.
+
+An estimator carries its provenance and refuses every other pair of models. It also says whether the
+measurement found its signals to predict anything: one that did not, keeps requests on the device.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, Protocol
+
+from lanai.errors import ConfigError
+from router.facts import RequestFacts
+from router.heads import Head
+from router.strict import Fields, Malformed
+
+__all__ = [
+    "SCHEMA",
+    "Estimate",
+    "Estimator",
+    "LogisticEstimator",
+    "MeasuredModel",
+    "MeasuredPair",
+    "shipped_estimator",
+]
+
+SCHEMA = "lanai.estimator/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """Calibrated probabilities that each side's answer would be good."""
+
+    device_good: float
+    cloud_good: float
+
+    @property
+    def benefit(self) -> float:
+        return self.cloud_good - self.device_good
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredModel:
+    names: tuple[str, ...]
+    """Catalog names of these weights."""
+    weights_sha256: str
+
+    def is_same(self, name: str | None, weights_sha256: str | None) -> bool:
+        """By hash where it is known, else by name."""
+        if weights_sha256:
+            return weights_sha256 == self.weights_sha256
+        return name in self.names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredPair:
+    device: MeasuredModel
+    cloud: MeasuredModel
+
+    def admits(self, facts: RequestFacts) -> bool:
+        """Were these the models that were measured?"""
+        device, cloud = facts.device, facts.cloud
+        return self.device.is_same(device.model, device.weights_sha256) and self.cloud.is_same(
+            cloud.model, cloud.weights_sha256
+        )
+
+
+class Estimator(Protocol):
+    @property
+    def digest(self) -> str: ...
+
+    @property
+    def pair(self) -> MeasuredPair: ...
+
+    @property
+    def predictive(self) -> bool:
+        """Did the measurement find that the signals tell where the cloud is better?"""
+
+    @property
+    def hidden_state(self) -> bool:
+        """Do its signals need the hidden state of the prefill?"""
+
+    def estimate(self, values: Mapping[str, float | None]) -> Estimate: ...
+
+    def calibrate(self, signal: str, raw: float | None) -> float | None:
+        """P(device good | this signal alone); ``None`` where it was not fitted or not measured."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogisticEstimator:
+    """Two calibrated logistic heads and one small head for each signal alone.
+
+    ``measurement`` is the provenance: sets, n, date, accuracies, AUROC with intervals. It is
+    carried and shown, never computed with.
+    """
+
+    pair: MeasuredPair
+    predictive: bool
+    device_head: Head
+    cloud_head: Head
+    alone: Mapping[str, Head]
+    measurement: Mapping[str, Any]
+    digest: str = field(default="", compare=False)
+
+    @property
+    def hidden_state(self) -> bool:
+        return False
+
+    def estimate(self, values: Mapping[str, float | None]) -> Estimate:
+        return Estimate(
+            device_good=self.device_head.probability(values),
+            cloud_good=self.cloud_head.probability(values),
+        )
+
+    def calibrate(self, signal: str, raw: float | None) -> float | None:
+        head = self.alone.get(signal)
+        return None if head is None or raw is None else head.probability({signal: raw})
+
+    def to_json_dict(self) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA,
+            "pair": {
+                side: {"names": list(model.names), "weights_sha256": model.weights_sha256}
+                for side, model in (("device", self.pair.device), ("cloud", self.pair.cloud))
+            },
+            "predictive": self.predictive,
+            "device_head": self.device_head.to_json_dict(),
+            "cloud_head": self.cloud_head.to_json_dict(),
+            "alone": {name: head.to_json_dict() for name, head in self.alone.items()},
+            "measurement": dict(self.measurement),
+        }
+
+    @classmethod
+    def parse(cls, text: str, *, name: str = "estimator") -> "LogisticEstimator":
+        """From JSON text. Raises ``ConfigError`` naming the key at fault."""
+        try:
+            return _read(json.loads(text))
+        except json.JSONDecodeError as error:
+            raise ConfigError(f"{name} is not JSON, line {error.lineno}") from None
+        except Malformed as error:
+            raise ConfigError(f"{name}: {error}") from None
+
+    @classmethod
+    def load(cls, path: Path) -> "LogisticEstimator":
+        try:
+            return cls.parse(path.read_text(encoding="utf-8"), name=str(path))
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"cannot read the estimator {path}") from error
+
+
+def shipped_estimator() -> LogisticEstimator:
+    """The estimator measured on the default pair by ``bench/router_thresholds.py``."""
+    text = resources.files("router").joinpath("default_estimator.json").read_text("utf-8")
+    return LogisticEstimator.parse(text, name="the shipped estimator")
+
+
+def _read(value: object) -> LogisticEstimator:
+    fields = Fields(value)
+    if fields.text("schema") != SCHEMA:
+        raise Malformed("schema", f"must be {SCHEMA}")
+    pair, alone = fields.fields("pair"), fields.fields("alone")
+    estimator = LogisticEstimator(
+        pair=MeasuredPair(
+            device=_read_model(pair.fields("device")), cloud=_read_model(pair.fields("cloud"))
+        ),
+        predictive=fields.flag("predictive"),
+        device_head=Head.read(fields.fields("device_head")),
+        cloud_head=Head.read(fields.fields("cloud_head")),
+        alone={name: Head.read(alone.fields(name)) for name in alone.names()},
+        measurement=fields.mapping("measurement"),
+        digest=_digest(value),
+    )
+    for part in (pair, alone, fields):
+        part.done()
+    return estimator
+
+
+def _read_model(fields: Fields) -> MeasuredModel:
+    names = fields.items("names")
+    model = MeasuredModel(
+        names=tuple(str(name) for name in names), weights_sha256=fields.text("weights_sha256")
+    )
+    fields.done()
+    return model
+
+
+def _digest(value: object) -> str:
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()

@@ -1,0 +1,88 @@
+"""A calibrated logistic head: named signals in, one probability out. Plain numbers, no numpy."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from router.strict import Fields, Malformed
+
+__all__ = ["Head", "Term"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Term:
+    """One signal's part: ``weight · (value − mean) / scale``."""
+
+    signal: str
+    mean: float
+    scale: float
+    weight: float
+
+    def score(self, value: float | None) -> float:
+        """A signal that is missing counts as average: it moves nothing."""
+        return 0.0 if value is None else self.weight * (value - self.mean) / self.scale
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """P(good) = σ(slope · (bias + Σ terms) + intercept).
+
+    ``slope`` and ``intercept`` are Platt's calibration, fitted on scores of held-out groups.
+    """
+
+    bias: float
+    terms: tuple[Term, ...]
+    slope: float = 1.0
+    intercept: float = 0.0
+
+    def score(self, values: Mapping[str, float | None]) -> float:
+        """The uncalibrated logit."""
+        return self.bias + sum(term.score(values.get(term.signal)) for term in self.terms)
+
+    def probability(self, values: Mapping[str, float | None]) -> float:
+        return sigmoid(self.slope * self.score(values) + self.intercept)
+
+    def to_json_dict(self) -> dict[str, Any]:
+        return {
+            "bias": self.bias,
+            "slope": self.slope,
+            "intercept": self.intercept,
+            "terms": [
+                {"signal": t.signal, "mean": t.mean, "scale": t.scale, "weight": t.weight}
+                for t in self.terms
+            ],
+        }
+
+    @classmethod
+    def read(cls, fields: Fields) -> "Head":
+        """Raises ``Malformed``."""
+        head = cls(
+            bias=fields.number("bias"),
+            slope=fields.number("slope"),
+            intercept=fields.number("intercept"),
+            terms=tuple(_read_term(each) for each in fields.each("terms")),
+        )
+        fields.done()
+        return head
+
+
+def _read_term(fields: Fields) -> Term:
+    term = Term(
+        signal=fields.text("signal"),
+        mean=fields.number("mean"),
+        scale=fields.number("scale"),
+        weight=fields.number("weight"),
+    )
+    fields.done()
+    if term.scale <= 0:
+        raise Malformed(fields.named("scale"), "must be above 0")
+    return term
+
+
+def sigmoid(logit: float) -> float:
+    """σ, without overflow at either end."""
+    if logit >= 0:
+        return 1.0 / (1.0 + math.exp(-logit))
+    odds = math.exp(logit)
+    return odds / (1.0 + odds)

@@ -1,0 +1,40 @@
+"""The router: rules and policy, and an estimator where one was measured."""
+
+import time
+from pathlib import Path
+
+from router.estimator import Estimator, shipped_estimator
+from router.facts import RequestFacts
+from router.policy import Policy
+from router.rules import rules_of
+from router.run import RoutingRun
+from router.signals import draft_signals
+from router.stopwatch import Clock
+
+__all__ = ["Router"]
+
+
+class Router:
+    """Begins runs; holds no request's state, so one serves every request of an agent."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        estimator: Estimator | None = None,
+        *,
+        clock: Clock = time.perf_counter_ns,
+    ) -> None:
+        self.policy = policy
+        self.estimator = estimator
+        self.rules = rules_of(policy)
+        self.draft_signals = draft_signals(policy)
+        self.clock = clock
+
+    @classmethod
+    def standard(cls, policy_file: Path | None = None) -> "Router":
+        """The policy of the file (or the shipped one) and the shipped estimator."""
+        return cls(Policy.load(policy_file), shipped_estimator())
+
+    def begin(self, facts: RequestFacts) -> RoutingRun:
+        """One request's run: call its ``eligibility`` first."""
+        return RoutingRun(self, facts)

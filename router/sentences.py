@@ -1,0 +1,146 @@
+"""Words for people: why, what would have changed it, what to do.
+
+Built from numbers and closed words: every sentence is a template of this file, and
+nothing a user typed can reach one.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+from router.facts import RequestFacts
+from router.vocabulary import Destination, Reason, Stage
+
+if TYPE_CHECKING:  # decisions explain themselves through this module
+    from router.decision import Decision, RuleVerdict, SignalReading
+
+__all__ = ["HINTS", "explain", "number", "rule_counterfactual", "weighed_counterfactual"]
+
+REASONS: Final[Mapping[Reason, str]] = {
+    Reason.MODE_ONLY_ON_DEVICE: "the mode allows the device only",
+    Reason.MODE_ONLY_IN_CLOUD: "the mode allows the cloud only",
+    Reason.MODE_PREFER_ON_DEVICE: "the mode prefers the device",
+    Reason.MODE_PREFER_IN_CLOUD: "the mode prefers the cloud",
+    Reason.DATA_SECRET: "the data are secret and never leave the device",
+    Reason.NO_CONSENT: "there is no consent for the request to leave the device",
+    Reason.CLOUD_NOT_CONFIGURED: "no cluster is enrolled",
+    Reason.CLOUD_UNREACHABLE: "the cloud cannot be reached",
+    Reason.CLOUD_NOT_VERIFIED: "no node of the cloud passed verification",
+    Reason.NO_QUOTA: "no token is left to spend in the cloud",
+    Reason.DEVICE_NOT_READY: "the device model is not ready",
+    Reason.OVER_DEVICE_CONTEXT: "prompt and answer do not fit the device model's context",
+    Reason.OVER_CLOUD_CONTEXT: "prompt and answer do not fit the cloud model's context",
+    Reason.CONFIDENT: "the device model's own signals stayed above the threshold",
+    Reason.LOW_CONFIDENCE: "the signals predict that the cloud would answer better",
+    Reason.EARLY_DECODE_TRIPPED: "the device's draft was uncertain or repeated itself",
+    Reason.NO_ESTIMATOR: "no estimator was measured for this pair of models, so rules alone decide",
+    Reason.NOT_PREDICTIVE: (
+        "the signals were measured not to tell where the cloud is better for this pair of models"
+    ),
+    Reason.CLOUD_FAILED: "the cloud failed before its first byte",
+}
+
+HINTS: Final[Mapping[Reason, str]] = {
+    Reason.MODE_ONLY_ON_DEVICE: "use another mode",
+    Reason.MODE_ONLY_IN_CLOUD: "use another mode",
+    Reason.DATA_SECRET: "secret data need the device: shorten the prompt or pull the device model",
+    Reason.NO_CONSENT: "ask the user for consent, or shorten the prompt to fit the device",
+    Reason.CLOUD_NOT_CONFIGURED: "start a cluster with `lanai cloud up --profile development`",
+    Reason.CLOUD_UNREACHABLE: "see `lanai doctor`; `lanai cloud status` shows a local cluster",
+    Reason.CLOUD_NOT_VERIFIED: "see `lanai attest show`; nothing is sent to an unverified node",
+    Reason.NO_QUOTA: "wait for the issuer to give more tokens",
+    Reason.DEVICE_NOT_READY: "see `lanai doctor`; `lanai models pull NAME` fetches a model",
+    Reason.OVER_DEVICE_CONTEXT: "shorten the prompt, lower --max-tokens, or allow the cloud",
+    Reason.OVER_CLOUD_CONTEXT: "shorten the prompt or lower --max-tokens",
+}
+
+_CONDITIONS: Final[Mapping[Reason, str]] = {
+    Reason.MODE_ONLY_ON_DEVICE: "would consider the cloud in another mode",
+    Reason.MODE_ONLY_IN_CLOUD: "would consider the device in another mode",
+    Reason.MODE_PREFER_ON_DEVICE: "would go to the cloud only if the device could not answer",
+    Reason.MODE_PREFER_IN_CLOUD: "would stay on the device only if the cloud could not answer",
+    Reason.DATA_SECRET: "would stay on the device at any confidence, in any mode",
+    Reason.NO_CONSENT: "would consider the cloud with the user's consent",
+    Reason.CLOUD_NOT_CONFIGURED: "would consider the cloud once a cluster is enrolled",
+    Reason.CLOUD_UNREACHABLE: "would consider the cloud once it can be reached",
+    Reason.CLOUD_NOT_VERIFIED: "would consider the cloud once one of its nodes is verified",
+    Reason.NO_QUOTA: "would consider the cloud with a token to spend",
+    Reason.DEVICE_NOT_READY: "would consider the device once its model is ready",
+    Reason.NO_ESTIMATOR: "would weigh the cloud with an estimator measured for this pair of models",
+    Reason.NOT_PREDICTIVE: "would stay on the device at any confidence",
+    Reason.CLOUD_FAILED: "would have been answered in the cloud without the failure",
+}
+
+_STAGES: Final[Mapping[Stage, str]] = {
+    Stage.ELIGIBILITY: "before the model ran",
+    Stage.PREFILL: "after the prompt was read",
+    Stage.EARLY_DECODE: "after the first tokens of a draft",
+    Stage.FALLBACK: "after the cloud was tried",
+}
+
+
+def number(value: float, other: float | None = None) -> str:
+    """Two decimals; four where two would hide the difference to ``other``."""
+    close = other is not None and round(value, 2) == round(other, 2)
+    return f"{value:.4f}" if close else f"{value:.2f}"
+
+
+def rule_counterfactual(reason: Reason, facts: RequestFacts) -> str:
+    """What would have changed a decision that rules made."""
+    wanted = facts.input_tokens + facts.max_output_tokens
+    if reason is Reason.OVER_DEVICE_CONTEXT:
+        return f"would fit the device with {wanted - facts.device.context_tokens} tokens fewer"
+    if reason is Reason.OVER_CLOUD_CONTEXT:
+        return f"would fit the cloud with {wanted - facts.cloud.context_tokens} tokens fewer"
+    return _CONDITIONS[reason]
+
+
+def weighed_counterfactual(destination: Destination, confidence: float, threshold: float) -> str:
+    """What would have changed a decision made by confidence against a threshold."""
+    limit = number(threshold, confidence)
+    if destination is Destination.CLOUD:
+        return f"would have stayed on the device at confidence {limit} or above"
+    if threshold <= 0:
+        return "would stay on the device at any confidence: the cloud promises too little"
+    return f"would go to the cloud at confidence below {limit}"
+
+
+def explain(decision: "Decision") -> str:
+    """Sentences, one a line: what, why, the rules, the signals, what would change it, the cost."""
+    where = "on the device" if decision.destination is Destination.DEVICE else "in the cloud"
+    lines = [
+        f"Runs {where}, decided {_STAGES[decision.stage]}: {REASONS[decision.reason]}.",
+        *_confidence(decision),
+        _rules(decision.rules),
+        *map(_signal, decision.signals),
+        f"It {decision.counterfactual}.",
+        f"The router took {decision.decision_us:.0f} µs under policy {decision.policy_digest[:12]}"
+        + (f", estimator {decision.estimator_digest[:12]}." if decision.estimator_digest else "."),
+    ]
+    return "\n".join(lines)
+
+
+def _confidence(decision: "Decision") -> list[str]:
+    if decision.confidence is None:
+        return []
+    said = f"Confidence that the device answers well: {number(decision.confidence)}"
+    if decision.threshold is None:
+        return [f"{said}; no threshold applies."]
+    return [f"{said}; threshold: {number(decision.threshold, decision.confidence)}."]
+
+
+def _rules(verdicts: "tuple[RuleVerdict, ...]") -> str:
+    removed = [
+        f"{v.name} removed the {'cloud' if v.allows_device else 'device'} ({v.reason})"
+        for v in verdicts
+        if v.reason is not None
+    ]
+    if not removed:
+        return f"All {len(verdicts)} rules allowed both."
+    return f"Of {len(verdicts)} rules, {'; '.join(removed)}."
+
+
+def _signal(reading: "SignalReading") -> str:
+    if reading.raw is None:
+        return f"Signal {reading.name} was not measured and counts as average."
+    alone = "" if reading.calibrated is None else f", alone worth {number(reading.calibrated)}"
+    return f"Signal {reading.name}: {reading.raw:.3f}{alone} ({reading.cost_us:.0f} µs)."

@@ -1,0 +1,171 @@
+"""Signals: one number each, measured on what the device model shows of itself.
+
+A signal returns ``None`` when the observation does not carry it (yet); it never guesses. Draft
+signals are rolling and monotone: the worst window so far, so that the outcome does not depend on
+how often the caller asks.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from router.facts import DecodeObservation, PrefillObservation
+from router.policy import Policy
+from router.vocabulary import Stage
+
+__all__ = [
+    "PREFILL_SIGNALS",
+    "DraftEntropy",
+    "DraftMargin",
+    "DraftRepetition",
+    "FirstTokenEntropy",
+    "FirstTokenMargin",
+    "FirstTokenSurprise",
+    "PromptLength",
+    "Signal",
+    "draft_signals",
+]
+
+Observed = TypeVar("Observed", PrefillObservation, DecodeObservation, contravariant=True)
+
+REPEATED_RUN = 3
+"""Tokens in a run that counts as repeated when it stood in the draft before."""
+
+
+class Signal(Protocol[Observed]):
+    """One number about one observation."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def stage(self) -> Stage: ...
+
+    def measure(self, observation: Observed) -> float | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class FirstTokenEntropy:
+    """Entropy of the first answer token's distribution, nats."""
+
+    name: str = "first_token_entropy"
+    stage: Stage = Stage.PREFILL
+
+    def measure(self, observation: PrefillObservation) -> float | None:
+        return _finite(observation.entropy)
+
+
+@dataclass(frozen=True, slots=True)
+class FirstTokenMargin:
+    """Probability of the likeliest first token less that of the second."""
+
+    name: str = "first_token_margin"
+    stage: Stage = Stage.PREFILL
+
+    def measure(self, observation: PrefillObservation) -> float | None:
+        return _finite(observation.margin)
+
+
+@dataclass(frozen=True, slots=True)
+class FirstTokenSurprise:
+    """−ln of the likeliest first token's probability, nats."""
+
+    name: str = "first_token_surprise"
+    stage: Stage = Stage.PREFILL
+
+    def measure(self, observation: PrefillObservation) -> float | None:
+        probability = observation.top_probability
+        return -math.log(probability) if 0.0 < probability <= 1.0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class PromptLength:
+    """ln of the prompt's tokens. Alone it is the baseline that every router has to beat."""
+
+    name: str = "prompt_length"
+    stage: Stage = Stage.PREFILL
+
+    def measure(self, observation: PrefillObservation) -> float | None:
+        return math.log(observation.input_tokens) if observation.input_tokens > 0 else None
+
+
+PREFILL_SIGNALS: tuple[Signal[PrefillObservation], ...] = (
+    FirstTokenEntropy(),
+    FirstTokenMargin(),
+    FirstTokenSurprise(),
+    PromptLength(),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DraftEntropy:
+    """Highest mean entropy of ``window`` tokens in a row, nats."""
+
+    window: int
+    name: str = "draft_entropy"
+    stage: Stage = Stage.EARLY_DECODE
+
+    def measure(self, observation: DecodeObservation) -> float | None:
+        means = _rolling_means(observation.entropy, self.window, observation.finished)
+        return _finite(float(means.max())) if means.size else None
+
+
+@dataclass(frozen=True, slots=True)
+class DraftMargin:
+    """Lowest mean margin of ``window`` tokens in a row."""
+
+    window: int
+    name: str = "draft_margin"
+    stage: Stage = Stage.EARLY_DECODE
+
+    def measure(self, observation: DecodeObservation) -> float | None:
+        means = _rolling_means(observation.margin, self.window, observation.finished)
+        return _finite(float(means.min())) if means.size else None
+
+
+@dataclass(frozen=True, slots=True)
+class DraftRepetition:
+    """Highest share, in ``window`` tokens in a row, that end a run seen earlier in the draft."""
+
+    window: int
+    name: str = "draft_repetition"
+    stage: Stage = Stage.EARLY_DECODE
+
+    def measure(self, observation: DecodeObservation) -> float | None:
+        repeated = _ends_repeated_run(observation.ids.tolist())
+        means = _rolling_means(repeated, self.window, observation.finished)
+        return float(means.max()) if means.size else None
+
+
+def draft_signals(policy: Policy) -> tuple[Signal[DecodeObservation], ...]:
+    """The draft signals, rolling over the policy's window."""
+    window = policy.early_decode_window
+    return (DraftEntropy(window), DraftMargin(window), DraftRepetition(window))
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def _rolling_means(values: NDArray[np.float64], window: int, finished: bool) -> NDArray[np.float64]:
+    """Means of each full window; of all there is when a finished draft is shorter; else empty."""
+    if finished and 0 < len(values) < window:
+        window = len(values)
+    if not 0 < window <= len(values):
+        return np.empty(0)
+    sums = np.concatenate(([0.0], np.cumsum(values, dtype=np.float64)))
+    return (sums[window:] - sums[:-window]) / window
+
+
+def _ends_repeated_run(ids: list[int]) -> NDArray[np.float64]:
+    """1.0 where the run of ``REPEATED_RUN`` tokens that ends here stood earlier, else 0.0."""
+    seen: set[tuple[int, ...]] = set()
+    flags = np.zeros(len(ids))
+    for end in range(REPEATED_RUN, len(ids) + 1):
+        run = tuple(ids[end - REPEATED_RUN : end])
+        flags[end - 1] = run in seen
+        seen.add(run)
+    return flags
