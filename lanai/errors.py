@@ -27,6 +27,7 @@
     └── TrustError                  exit 10  fails closed, never retried with less protection
         ├── EvidenceRejected
         ├── LogRejected
+        │   └── WitnessConflict              size: what the witness cosigned last
         ├── EnvelopeRejected
         ├── TokenRejected
         └── TrustRootRejected
@@ -70,6 +71,7 @@ __all__ = [
     "TrustRootRejected",
     "UnsupportedModel",
     "UsageError",
+    "WitnessConflict",
 ]
 
 
@@ -111,6 +113,7 @@ class Rejection(StrEnum):
     LEAF_MISMATCH = "leaf_mismatch"
     INCLUSION = "inclusion"
     CONSISTENCY = "consistency"
+    CONFLICT = "conflict"
     ROLLBACK = "rollback"
     SPLIT_VIEW = "split_view"
     STALE_CHECKPOINT = "stale_checkpoint"
@@ -267,6 +270,14 @@ class EvidenceRejected(TrustError):
 
 class LogRejected(TrustError):
     pass
+
+
+class WitnessConflict(LogRejected):
+    """The old size is not what the witness cosigned last: that is ``size``; prove from there."""
+
+    def __init__(self, message: str, *, size: int, hint: str | None = None) -> None:
+        super().__init__(message, reason=Rejection.CONFLICT, hint=hint)
+        self.size = size
 
 
 class EnvelopeRejected(TrustError):

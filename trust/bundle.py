@@ -5,7 +5,7 @@ Everything here is *unverified*: parsing proves form and size only. The `NodeVer
 parse are the only bytes of their value.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 
 from google.protobuf.message import DecodeError
@@ -44,8 +44,8 @@ class LogProof:
     """
 
     index: int
-    hashes: tuple[bytes, ...]
-    checkpoint: bytes
+    hashes: tuple[bytes, ...] = field(repr=False)
+    checkpoint: bytes = field(repr=False)
 
     def __post_init__(self) -> None:
         if not 0 <= self.index <= MAX_SIZE or len(self.hashes) > MAX_PROOF:
@@ -73,8 +73,8 @@ class NodeBundle:
     ``hpke_public_key`` is X-Wing (1216 bytes), ``tls_certificate`` DER; times are unix seconds.
     """
 
-    hpke_public_key: bytes
-    tls_certificate: bytes
+    hpke_public_key: bytes = field(repr=False)
+    tls_certificate: bytes = field(repr=False)
     not_before: int
     expires_at: int
     evidence: Evidence

@@ -1,7 +1,7 @@
 """Evidence, the claims a verifier draws from it, and the seams between node and device."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from lanai.errors import Rejection, TrustError
@@ -18,7 +18,7 @@ class Evidence:
     """Output of one attester: what kind it is and bytes only that kind's verifier reads."""
 
     kind: str
-    payload: bytes
+    payload: bytes = field(repr=False)
 
     def __post_init__(self) -> None:
         if KIND.fullmatch(self.kind) is None:

@@ -25,6 +25,7 @@ __all__ = [
     "NoteSigner",
     "OpenedNote",
     "VerifierKey",
+    "attach",
     "open_note",
     "parse_vkey",
     "split_cosignature",
@@ -190,6 +191,18 @@ def open_note(note: bytes, keys: Iterable[VerifierKey]) -> OpenedNote:
     if not signers:
         raise LogRejected("no known key signed this note", reason=Rejection.UNKNOWN_KEY)
     return OpenedNote(text=text, signers=MappingProxyType(signers))
+
+
+def attach(note: bytes, line: bytes, key: VerifierKey) -> bytes:
+    """``note`` with one more signature line, which must be a good one by ``key``.
+
+    Raises ``LogRejected`` as `open_note` does.
+    """
+    text, _ = _split(note)
+    if line.count(b"\n") != 1:
+        raise _malformed("not one signature line")
+    open_note(f"{text}\n".encode() + line, [key])
+    return note + line
 
 
 def split_cosignature(signature: bytes) -> tuple[int, bytes]:

@@ -1,0 +1,252 @@
+"""From a node's bundle to a verified node: the one place that decides whom the device seals to."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import InitVar, dataclass, field
+from hashlib import sha256
+from typing import NoReturn
+
+from lanai.errors import EvidenceRejected, LogRejected, Rejection, TrustError
+from trust.attestation.evidence import Claims, Verifier
+from trust.attestation.report_data import report_data
+from trust.attestation.unsafe_software import UNSAFE_SOFTWARE, UnsafeSoftwareVerifier
+from trust.bundle import Checkpoint, NodeBundle
+from trust.certificate import NodeCertificate
+from trust.log.merkle import leaf_hash, verify_consistency, verify_inclusion
+from trust.log.notes import OpenedNote, open_note
+from trust.root import TrustRoot
+
+__all__ = ["MAX_CLOCK_SKEW_S", "NodeVerifier", "VerifiedNode"]
+
+MAX_CLOCK_SKEW_S = 60
+"""How far in the future another party's clock may be."""
+
+_MAX_CACHED_NOTES = 32
+_BUILT_BY_VERIFIER = object()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedNode:
+    """A node that passed every step of `NodeVerifier.verify`. Nothing else can build one.
+
+    ``measurement`` is the release's digest (hex), ``checkpoint_hash`` the SHA-256 of the text of
+    the checkpoint, ``checkpoint_note`` the signed note it came in. Times are unix seconds.
+    """
+
+    node_id: bytes
+    hpke_public_key: bytes = field(repr=False)
+    tls_certificate: bytes = field(repr=False)
+    tls_spki_sha256: bytes
+    evidence_kind: str
+    measurement: str
+    model: str
+    context_tokens: int
+    checkpoint: Checkpoint
+    checkpoint_hash: bytes
+    checkpoint_note: bytes = field(repr=False)
+    expires_at: int
+    built_by: InitVar[object] = None
+
+    def __post_init__(self, built_by: object) -> None:
+        if built_by is not _BUILT_BY_VERIFIER:
+            raise TypeError("a VerifiedNode comes from NodeVerifier.verify only")
+
+    def __reduce__(self) -> NoReturn:
+        # Pickling and copying would make one without the verifier.
+        raise TypeError("a VerifiedNode is not copied or stored: verify the bundle again")
+
+
+class NodeVerifier:
+    """Judges node bundles by a trust root. Keeps opened checkpoints, since nodes share them.
+
+    ``clock`` gives unix seconds. ``verifiers`` maps evidence kinds to their verifiers; by default
+    the kinds this version knows. Raises ``TrustRootRejected`` for a root that no profile may use.
+    """
+
+    def __init__(
+        self,
+        root: TrustRoot,
+        *,
+        clock: Callable[[], float] = time.time,
+        verifiers: Mapping[str, Verifier] | None = None,
+    ) -> None:
+        root.admit(None)
+        self._root = root
+        self._clock = clock
+        self._verifiers = dict(_default_verifiers(root) if verifiers is None else verifiers)
+        self._log_key = root.log_verifier
+        self._witnesses = frozenset(key.name for key in root.witness_verifiers)
+        self._note_keys = (self._log_key, *root.witness_verifiers)
+        self._notes: dict[bytes, tuple[OpenedNote, Checkpoint]] = {}
+
+    def consistency_needed(
+        self, bundle: NodeBundle, seen: Checkpoint | None
+    ) -> tuple[int, int] | None:
+        """Sizes (old, new) to fetch a consistency proof for, before `verify`; None when none is.
+
+        Raises ``LogRejected`` when the checkpoint's signatures do not stand.
+        """
+        if seen is None:
+            return None
+        _, checkpoint = self._open(bundle.proof.checkpoint)
+        old, new = sorted((seen.size, checkpoint.size))
+        return None if old in (0, new) else (old, new)
+
+    def verify(
+        self,
+        bundle: NodeBundle,
+        *,
+        seen: Checkpoint | None = None,
+        consistency: Sequence[bytes] = (),
+    ) -> VerifiedNode:
+        """Verify all of ``bundle``, or raise ``EvidenceRejected`` or ``LogRejected``.
+
+        1. Shape and sizes: the values' own, and a self-signed P-256 certificate.
+        2. Validity: now is inside the bundle's and the certificate's window, and the bundle's is
+           no longer than the root allows.
+        3. The evidence is of a kind the root accepts.
+        4. The evidence verifies, and is bound to exactly this bundle's keys and window.
+        5. What it claims is what the release record says.
+        6. The checkpoint is the log's, a quorum of witnesses cosigned it, and did so recently.
+        7. The release record is a leaf under that checkpoint.
+        8. The checkpoint and the last one seen are of one history.
+
+        ``seen`` is the newest checkpoint the caller stored, ``consistency`` the proof for
+        `consistency_needed`. A bundle may carry an older checkpoint than ``seen`` while it is fresh
+        and proven to be its prefix.
+
+        The caller must still: store ``checkpoint`` when it is newer than ``seen``; accept only
+        ``tls_spki_sha256`` where it connects; verify again at ``expires_at`` or when the trust root
+        changes.
+        """
+        now = self._clock()
+        certificate = _certificate(bundle)  # 1
+        self._check_validity(bundle, certificate, now)  # 2
+        verifier = self._accepted(bundle.evidence.kind)  # 3
+        bound = report_data(
+            bundle.hpke_public_key, certificate.spki_sha256, bundle.not_before, bundle.expires_at
+        )
+        claims = verifier.verify(bundle.evidence, report_data=bound, now=now)  # 4
+        _check_claims(claims, bundle)  # 5
+        opened, checkpoint = self._open(bundle.proof.checkpoint)  # 6
+        self._check_witnesses(opened, now)
+        _check_inclusion(bundle, checkpoint)  # 7
+        if seen is not None:
+            _check_history(checkpoint, seen, consistency)  # 8
+        return VerifiedNode(
+            node_id=bundle.node_id,
+            hpke_public_key=bundle.hpke_public_key,
+            tls_certificate=bundle.tls_certificate,
+            tls_spki_sha256=certificate.spki_sha256,
+            evidence_kind=claims.kind,
+            measurement=bundle.release.digest(),
+            model=bundle.release.model,
+            context_tokens=bundle.release.context_tokens,
+            checkpoint=checkpoint,
+            checkpoint_hash=checkpoint.digest(),
+            checkpoint_note=bundle.proof.checkpoint,
+            expires_at=bundle.expires_at,
+            built_by=_BUILT_BY_VERIFIER,
+        )
+
+    def _check_validity(self, bundle: NodeBundle, certificate: NodeCertificate, now: float) -> None:
+        if bundle.expires_at - bundle.not_before > self._root.node_max_lifetime_s:
+            raise _evidence("the node's keys live longer than allowed", Rejection.LIFETIME)
+        begins = max(float(bundle.not_before), certificate.not_before)
+        if now + MAX_CLOCK_SKEW_S < begins:
+            raise _evidence("the node's keys are not valid yet", Rejection.NOT_YET_VALID)
+        if now >= min(float(bundle.expires_at), certificate.not_after):
+            raise _evidence("the node's keys have expired", Rejection.EXPIRED)
+
+    def _accepted(self, kind: str) -> Verifier:
+        verifier = self._verifiers.get(kind)
+        if kind not in self._root.accepted_evidence or verifier is None:
+            raise EvidenceRejected(
+                f"the trust root does not accept {kind} evidence",
+                reason=Rejection.KIND_NOT_ACCEPTED,
+            )
+        return verifier
+
+    def _open(self, note: bytes) -> tuple[OpenedNote, Checkpoint]:
+        """Verified signers and checkpoint of ``note``; the log itself must be among the signers."""
+        key = sha256(note).digest()
+        if key not in self._notes:
+            opened = open_note(note, self._note_keys)
+            if self._log_key.name not in opened.signers:
+                raise _log("the log did not sign this checkpoint", Rejection.UNKNOWN_KEY)
+            checkpoint = Checkpoint.parse(opened.text)
+            if checkpoint.origin != self._root.log_origin:
+                raise _log("a checkpoint of another log", Rejection.UNKNOWN_KEY)
+            if len(self._notes) >= _MAX_CACHED_NOTES:
+                self._notes.pop(next(iter(self._notes)))
+            self._notes[key] = opened, checkpoint
+        return self._notes[key]
+
+    def _check_witnesses(self, opened: OpenedNote, now: float) -> None:
+        times = [t for name, t in opened.signers.items() if name in self._witnesses if t]
+        if len(times) < self._root.quorum:
+            raise _log("too few witnesses cosigned the checkpoint", Rejection.WITNESS_QUORUM)
+        oldest = now - self._root.checkpoint_max_age_s
+        fresh = [time for time in times if oldest <= time <= now + MAX_CLOCK_SKEW_S]
+        if len(fresh) < self._root.quorum:
+            raise _log("the checkpoint is not fresh", Rejection.STALE_CHECKPOINT)
+
+
+def _default_verifiers(root: TrustRoot) -> dict[str, Verifier]:
+    return {UNSAFE_SOFTWARE: UnsafeSoftwareVerifier(root.unsafe_software_keys)}
+
+
+def _certificate(bundle: NodeBundle) -> NodeCertificate:
+    try:
+        return NodeCertificate.parse(bundle.tls_certificate)
+    except TrustError as error:
+        raise _evidence(error.message, error.reason) from error
+
+
+def _check_claims(claims: Claims, bundle: NodeBundle) -> None:
+    release = bundle.release
+    if claims.kind != bundle.evidence.kind:
+        raise _evidence("the claims are of another kind", Rejection.KIND_NOT_ACCEPTED)
+    claimed = (claims.software, claims.weights, claims.configuration)
+    if claimed != (release.software, release.weights, release.configuration):
+        raise _evidence("the node does not run the release it names", Rejection.MEASUREMENT)
+
+
+def _check_inclusion(bundle: NodeBundle, checkpoint: Checkpoint) -> None:
+    verify_inclusion(
+        leaf_hash(bundle.release.canonical()),
+        index=bundle.proof.index,
+        size=checkpoint.size,
+        proof=bundle.proof.hashes,
+        root=checkpoint.root,
+    )
+
+
+def _check_history(checkpoint: Checkpoint, seen: Checkpoint, consistency: Sequence[bytes]) -> None:
+    """One of the two is a prefix of the other, or they are the same."""
+    if seen.origin != checkpoint.origin:
+        raise _log("the stored checkpoint is of another log", Rejection.UNKNOWN_KEY)
+    if seen.size == checkpoint.size and seen.root != checkpoint.root:
+        raise _log("the log shows two roots for one size", Rejection.SPLIT_VIEW)
+    if seen.size in (0, checkpoint.size):
+        return
+    older, newer = sorted((seen, checkpoint), key=lambda item: item.size)
+    try:
+        verify_consistency(
+            older.size,
+            newer.size,
+            old_root=older.root,
+            new_root=newer.root,
+            proof=consistency,
+        )
+    except LogRejected as error:
+        reason = Rejection.ROLLBACK if older is checkpoint else Rejection.CONSISTENCY
+        raise _log("the checkpoint does not continue the one seen before", reason) from error
+
+
+def _evidence(message: str, reason: Rejection) -> EvidenceRejected:
+    return EvidenceRejected(message, reason=reason, hint="the node is not used; others may be")
+
+
+def _log(message: str, reason: Rejection) -> LogRejected:
+    return LogRejected(message, reason=reason, hint="the node is not used; others may be")
