@@ -55,7 +55,8 @@ class RoutingRun:
         self._facts = facts
         self._stopwatch = Stopwatch(router.clock)
         self._readings = Readings(router.clock)
-        self._eligible = judge(router.rules, facts)
+        with self._stopwatch:
+            self._eligible = judge(router.rules, facts)
         self._open: Stage | None = Stage.ELIGIBILITY
         self._sent_to: Destination | None = None
         self._estimator = self._admitted()

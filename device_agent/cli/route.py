@@ -1,0 +1,31 @@
+"""``lanai route explain``: one stored decision, in sentences or as JSON."""
+
+import click
+
+from device_agent.traces import TraceStore, traces_path
+from lanai.cli.output import emit_json, json_option
+from lanai.folders import Folders
+from router.decision import Decision
+
+__all__ = ["route"]
+
+
+@click.group()
+def route() -> None:
+    """Explain routing decisions."""
+
+
+@route.command()
+@click.argument("trace_id")
+@json_option
+def explain(trace_id: str, as_json: bool) -> None:
+    """Say where the request TRACE_ID ran and why. A prefix that names one trace is enough."""
+    store = TraceStore.open(traces_path(Folders.standard()))
+    try:
+        decision = Decision.from_json_dict(store.decision(trace_id))
+    finally:
+        store.close()
+    if as_json:
+        emit_json(decision.to_json_dict())
+    else:
+        click.echo(decision.explain())
