@@ -1,0 +1,129 @@
+"""One forward pass of a decoder-only language model in plain torch, for one sequence.
+
+Reads as the papers do: embed, then for each layer attention and gated feed-forward around a
+residual stream, then the vocabulary. A ``DecoderConfig`` says which family's variations apply.
+
+Token ids are user content: nothing here logs or raises them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from inference.architectures import DecoderConfig
+from inference.attention import Attention, Norm
+from inference.cache import Cache
+from inference.embedding import Embedding
+from inference.linear import Linear
+from lanai.errors import UsageError
+
+__all__ = ["Decoder", "Forward", "Layer", "Precision", "load_decoder"]
+
+Precision = Literal["auto", "bfloat16", "float32"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forward:
+    """What a forward pass gives. ``repr`` shows shapes only: the numbers are made from content."""
+
+    logits: Tensor = field(repr=False)
+    """float32, shape (1, vocabulary) for the last token, or (n, vocabulary) for all."""
+    hidden: Tensor = field(repr=False)
+    """The last token's state after the final norm, float32, shape (width,)."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Layer:
+    """Attention and gated feed-forward, each added to the residual stream."""
+
+    attention_norm: Norm
+    attention: Attention
+    ffn_norm: Norm
+    gate_up: Linear
+    down: Linear
+    activation: Callable[[Tensor], Tensor]
+    attention_post_norm: Norm | None = None
+    ffn_post_norm: Norm | None = None
+
+    def __call__(self, x: Tensor, cache: Cache) -> Tensor:
+        """``x``: residual stream, shape (n, width)."""
+        change = self.attention(self.attention_norm(x), cache)
+        x = x + (self.attention_post_norm(change) if self.attention_post_norm else change)
+        gate, up = self.gate_up(self.ffn_norm(x)).chunk(2, -1)
+        change = self.down(self.activation(gate).mul_(up))
+        return x + (self.ffn_post_norm(change) if self.ffn_post_norm else change)
+
+
+@dataclass(slots=True, kw_only=True)
+class Decoder:
+    """A loaded model. Not for several threads at once; caches keep sequences apart."""
+
+    config: DecoderConfig
+    embedding: Embedding
+    layers: list[Layer]
+    final_norm: Norm
+    head: Linear
+    dtype: torch.dtype
+    device: torch.device
+    context_tokens: int
+
+    def new_cache(self, tokens: int) -> Cache:
+        """An empty cache with room for ``tokens``; ``UsageError`` beyond the loaded context."""
+        if not 0 < tokens <= self.context_tokens:
+            raise UsageError(f"a cache holds 1 to {self.context_tokens} tokens, not {tokens}")
+        shapes = [(shape.kv_heads, shape.head_width) for shape in self.config.shapes]
+        return Cache(shapes, tokens, self.dtype, self.device)
+
+    @torch.inference_mode()
+    def forward(self, ids: Tensor, cache: Cache, *, all_logits: bool = False) -> Forward:
+        """Run the tokens after those in ``cache`` and keep their keys and values there.
+
+        ``ids``: int64, shape (n,), n ≥ 1. Raises ``ContextOverflow`` when the cache is full and
+        ``UsageError`` for ids that are no tokens of this model.
+        """
+        self._check(ids)
+        cache.reserve(ids.shape[0])
+        x = self.embedding(ids)
+        for layer in self.layers:
+            x = layer(x, cache)
+        cache.advance(ids.shape[0])
+        states = self.final_norm(x if all_logits else x[-1:])
+        return Forward(logits=self.head(states).float(), hidden=states[-1].float())
+
+    def _check(self, ids: Tensor) -> None:
+        if ids.dim() != 1 or ids.dtype != torch.int64 or not ids.numel():
+            raise UsageError("token ids are an int64 tensor of shape (n,), n at least 1")
+        if int(ids.min()) < 0 or int(ids.max()) >= self.config.vocabulary:
+            raise UsageError("a token id lies outside the model's vocabulary")
+
+
+def silu(x: Tensor) -> Tensor:
+    return functional.silu(x)
+
+
+def gelu_tanh(x: Tensor) -> Tensor:
+    return functional.gelu(x, approximate="tanh")
+
+
+def load_decoder(
+    path: Path,
+    *,
+    context_tokens: int,
+    device: str | None = None,
+    precision: Precision = "auto",
+) -> Decoder:
+    """The model at ``path`` (folder or file), ready to run ``context_tokens`` tokens.
+
+    ``device`` ``None`` takes CUDA when there is one. ``precision`` ``"auto"`` keeps matrices of a
+    4-bit file in 4 bits on a CPU and is bfloat16 elsewhere; ``"float32"`` is the reference.
+    Raises ``ModelNotFound``, ``ModelFormatError``, ``UnsupportedModel`` and, for a context the
+    model was not made for, ``UsageError``.
+    """
+    from inference.loading import load  # the loader needs the classes above
+
+    return load(path, context_tokens=context_tokens, device=device, precision=precision)

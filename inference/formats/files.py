@@ -1,0 +1,105 @@
+"""Finding the files of a model: installed folder, bare GGUF file or Hugging Face folder."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from lanai.errors import ModelFormatError, ModelNotFound, UnsupportedModel
+
+__all__ = ["ModelFiles", "locate", "read_json"]
+
+_MAX_JSON_BYTES = 64 << 20
+_SCHEMA = "lanai.model/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFiles:
+    """One model on disk.
+
+    ``weights`` is the GGUF file, or the folder of a Hugging Face model. ``chat_form`` names a
+    built-in form and is ``None`` when the model's own chat template is to be used.
+    """
+
+    format: Literal["gguf", "huggingface"]
+    folder: Path
+    weights: Path
+    chat_form: str | None = None
+
+
+def locate(path: Path) -> ModelFiles:
+    """Files of the model at ``path``.
+
+    Raises ``ModelNotFound`` when nothing is there, ``ModelFormatError`` when what is there is not
+    a model, ``UnsupportedModel`` for a format that is not built here.
+    """
+    if path.is_file():
+        return ModelFiles(format="gguf", folder=path.parent, weights=path)
+    if not path.is_dir():
+        raise ModelNotFound(f"no model at {path}", hint="lanai models list")
+    if (path / "lanai.json").is_file():
+        return _installed(path)
+    if (path / "config.json").is_file():
+        return ModelFiles(format="huggingface", folder=path, weights=path)
+    return _single_gguf(path)
+
+
+def _single_gguf(folder: Path) -> ModelFiles:
+    found = sorted(folder.glob("*.gguf"))
+    if len(found) != 1:
+        raise ModelFormatError(
+            f"{folder} holds no lanai.json, no config.json and {len(found)} .gguf files",
+            hint="give the .gguf file itself, or a folder that holds one model",
+        )
+    return ModelFiles(format="gguf", folder=folder, weights=found[0])
+
+
+def _installed(folder: Path) -> ModelFiles:
+    manifest = read_json(folder / "lanai.json")
+    if manifest.get("schema") != _SCHEMA:
+        raise ModelFormatError(
+            f"{folder / 'lanai.json'} is not of schema {_SCHEMA}",
+            hint="remove the model and pull it again",
+        )
+    chat_form = manifest.get("chat_form")
+    if chat_form is not None and not isinstance(chat_form, str):
+        raise ModelFormatError(f"{folder / 'lanai.json'}: chat_form is not a name or null")
+    match manifest.get("format"):
+        case "gguf":
+            weights = _named_file(folder, manifest.get("file"))
+            return ModelFiles(format="gguf", folder=folder, weights=weights, chat_form=chat_form)
+        case "huggingface":
+            return ModelFiles(
+                format="huggingface", folder=folder, weights=folder, chat_form=chat_form
+            )
+        case other:
+            raise UnsupportedModel(
+                f"{folder / 'lanai.json'}: format {other!r} is not built in this version",
+                hint="formats: gguf, huggingface",
+            )
+
+
+def _named_file(folder: Path, name: object) -> Path:
+    """The file ``name`` directly in ``folder``; names that lead elsewhere are refused."""
+    if not isinstance(name, str) or Path(name).name != name:
+        raise ModelFormatError(f"{folder / 'lanai.json'}: file is not a plain file name")
+    if not (folder / name).is_file():
+        raise ModelFormatError(
+            f"{folder} lacks its weight file {name}", hint="remove the model and pull it again"
+        )
+    return folder / name
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in ``path``. Raises ``ModelFormatError`` for anything else."""
+    try:
+        if path.stat().st_size > _MAX_JSON_BYTES:
+            raise ModelFormatError(f"{path} is larger than {_MAX_JSON_BYTES} bytes")
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelFormatError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise ModelFormatError(f"{path} is not JSON", hint="fetch the model again") from error
+    if not isinstance(value, dict):
+        raise ModelFormatError(f"{path} does not hold a JSON object")
+    return value
