@@ -3,5 +3,82 @@
 Trusts the local machine, the enrolled trust root and the verified types `trust` builds from it.
 Refuses to send anything to a node it has not verified, and to show half an answer as whole.
 
-Importing this package imports no torch, no ray and nothing of the cloud extra.
+Importing this package imports no torch, no ray and nothing of the cloud extra: each public name is
+loaded when it is first used.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from device_agent.agent import AsyncAgent
+    from device_agent.availability import Availability, PartState
+    from device_agent.blocking import Agent, Session, Stream
+    from device_agent.ledger import Disclosure, Ledger
+    from device_agent.options import Options
+    from device_agent.reply import Receipt, Reply, TextEvent, Usage
+    from device_agent.session import AsyncSession, AsyncStream
+    from device_agent.traces import TraceStore
+    from router.decision import Decision
+    from router.vocabulary import DataClass, Destination, Mode, Reason, Stage
+
+__all__ = [
+    "Agent",
+    "AsyncAgent",
+    "AsyncSession",
+    "AsyncStream",
+    "Availability",
+    "DataClass",
+    "Decision",
+    "Destination",
+    "Disclosure",
+    "Ledger",
+    "Mode",
+    "Options",
+    "PartState",
+    "Reason",
+    "Receipt",
+    "Reply",
+    "Session",
+    "Stage",
+    "Stream",
+    "TextEvent",
+    "TraceStore",
+    "Usage",
+]
+
+_HOME = {
+    "Agent": "device_agent.blocking",
+    "AsyncAgent": "device_agent.agent",
+    "AsyncSession": "device_agent.session",
+    "AsyncStream": "device_agent.session",
+    "Availability": "device_agent.availability",
+    "DataClass": "router.vocabulary",
+    "Decision": "router",
+    "Destination": "router.vocabulary",
+    "Disclosure": "device_agent.ledger",
+    "Ledger": "device_agent.ledger",
+    "Mode": "router.vocabulary",
+    "Options": "device_agent.options",
+    "PartState": "device_agent.availability",
+    "Reason": "router.vocabulary",
+    "Receipt": "device_agent.reply",
+    "Reply": "device_agent.reply",
+    "Session": "device_agent.blocking",
+    "Stage": "router.vocabulary",
+    "Stream": "device_agent.blocking",
+    "TextEvent": "device_agent.reply",
+    "TraceStore": "device_agent.traces",
+    "Usage": "device_agent.reply",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,138 @@
+"""The agent: owns the device model, the enrolled cloud, the trace store and the ledger.
+
+Nothing is started before it is needed: no child process before the first answer on the device, no
+connection before the first request that may leave.
+"""
+
+import asyncio
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from device_agent.availability import Availability
+from device_agent.enrolled import EnrolledCloud
+from device_agent.ledger import Ledger, ledger_path
+from device_agent.local import Device, InstalledDevice
+from device_agent.runtime import Runtime
+from device_agent.session import AsyncSession
+from device_agent.traces import TraceStore, traces_path
+from device_agent.tracing import Tracing
+from lanai.errors import TraceError, TrustRootRejected
+from lanai.folders import Folders
+from lanai.settings import Settings
+from router import DataClass, Mode, Router
+
+__all__ = ["AsyncAgent", "open_tracing"]
+
+
+class AsyncAgent:
+    """``async with AsyncAgent.from_config() as agent``. Leaving the block ends the engine's child.
+
+    Sessions must not be used after the block. ``runtime`` is for tests and embedders; apps use
+    ``from_config``.
+    """
+
+    def __init__(self, runtime: Runtime, settings: Settings) -> None:
+        self._runtime = runtime
+        self._settings = settings
+
+    @classmethod
+    def from_config(cls, *, folders: Folders | None = None, **flags: Any) -> "AsyncAgent":
+        """From the user's settings; ``flags`` are settings that win. Raises ``ConfigError``."""
+        folders = folders or Folders.standard()
+        settings = Settings.load(flags=flags, folders=folders).settings
+        loader = InstalledDevice(
+            model=settings.device_model,
+            models_folder=folders.models,
+            context_tokens=settings.device_context_tokens,
+            threads=settings.device_threads,
+        )
+        runtime = Runtime(
+            device=Device(loader, context_tokens=settings.device_context_tokens),
+            cloud=_enrolled(folders, settings),
+            router=Router.standard(settings.policy_file),
+            ledger=Ledger(ledger_path(folders)),
+            tracing=open_tracing(traces_path(folders)),
+            cloud_timeout_s=settings.cloud_timeout_s,
+        )
+        return cls(runtime, settings)
+
+    async def __aenter__(self) -> "AsyncAgent":
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End the engine's child, the cloud's channel and the stores. Idempotent."""
+        try:
+            await self._runtime.device.close()
+        finally:
+            try:
+                await self._runtime.cloud.close()
+            finally:
+                await asyncio.to_thread(self._runtime.tracing.close)
+
+    async def availability(self) -> Availability:
+        """What could answer now; asks the cloud, starts no model. True when something could."""
+        device, cloud = await asyncio.gather(
+            self._runtime.device.state(), self._runtime.cloud.state()
+        )
+        return Availability(device=device, cloud=cloud.part)
+
+    def session(
+        self,
+        *,
+        instructions: str | None = None,
+        mode: Mode | str | None = None,
+        data_class: DataClass | str = DataClass.PERSONAL,
+        consent: bool | None = None,
+    ) -> AsyncSession:
+        """A new conversation.
+
+        ``data_class`` ``secret`` never leaves the device. ``consent``: the user's word on leaving
+        it, ``None`` when nobody asked (the routing policy then says).
+        """
+        return AsyncSession(
+            self._runtime,
+            instructions=instructions,
+            mode=Mode(mode or self._settings.mode),
+            data_class=DataClass(data_class),
+            consent=consent,
+            max_output_tokens=self._settings.max_output_tokens,
+        )
+
+    @property
+    def ledger(self) -> Ledger:
+        """What left this device."""
+        return self._runtime.ledger
+
+    @property
+    def traces_lost(self) -> int:
+        """Requests of this agent whose trace could not be stored."""
+        return self._runtime.tracing.lost
+
+
+def open_tracing(path: Path) -> Tracing:
+    """A store that cannot be opened costs traces, never answers."""
+    try:
+        return Tracing(TraceStore.open(path))
+    except TraceError as error:
+        return Tracing(None, why=error.message)
+
+
+def _enrolled(folders: Folders, settings: Settings) -> EnrolledCloud:
+    """The enrolled cluster. A refused trust root costs the cloud, never the device."""
+    try:
+        from device_agent.cloud import CloudClient
+    except ImportError:  # until the client is in the tree
+        return EnrolledCloud(None)
+    try:
+        return EnrolledCloud(CloudClient.enrolled(folders, settings))
+    except TrustRootRejected as error:
+        return EnrolledCloud(None, refused=error)

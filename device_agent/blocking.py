@@ -1,0 +1,198 @@
+"""The blocking twin: the async core run by one thread of its own. No logic of its own.
+
+Every call is handed to the core's event loop and awaited there, so there is one code path, one
+crypto path. The thread starts with the agent and ends with ``close``.
+"""
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Iterator
+from types import TracebackType
+from typing import Any, TypeVar
+
+from device_agent.agent import AsyncAgent
+from device_agent.availability import Availability
+from device_agent.ledger import Ledger
+from device_agent.options import Options
+from device_agent.reply import Reply, TextEvent
+from device_agent.session import AsyncSession, AsyncStream
+from inference.text import ChatMessage
+from lanai.errors import UsageError
+from lanai.folders import Folders
+from router.vocabulary import DataClass, Mode
+
+__all__ = ["Agent", "Session", "Stream"]
+
+T = TypeVar("T")
+
+
+class Portal:
+    """An event loop in a thread. ``call`` from any other thread; ``close`` joins it."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="lanai-agent", daemon=True)
+        self._thread.start()
+
+    def call(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run ``work`` in the loop and wait for it. An interrupt here cancels it there."""
+        if not self.open or threading.current_thread() is self._thread:
+            work.close()
+            raise UsageError("this agent is closed, or called from its own thread")
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            future.cancel()
+            raise
+
+    @property
+    def open(self) -> bool:
+        return self._thread.is_alive()
+
+    def close(self) -> None:
+        if self.open:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.get_loop().run_forever()
+
+
+class Agent:
+    """``with Agent.from_config() as agent``: the same as ``AsyncAgent``, for code without async."""
+
+    def __init__(self, agent: AsyncAgent) -> None:
+        self._agent = agent
+        self._portal = Portal()
+
+    @classmethod
+    def from_config(cls, *, folders: Folders | None = None, **flags: Any) -> "Agent":
+        """From the user's settings; ``flags`` are settings that win. Raises ``ConfigError``."""
+        return cls(AsyncAgent.from_config(folders=folders, **flags))
+
+    def __enter__(self) -> "Agent":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the engine's child and the thread. Idempotent."""
+        if not self._portal.open:
+            return
+        try:
+            self._portal.call(self._agent.close())
+        finally:
+            self._portal.close()
+
+    def availability(self) -> Availability:
+        """What could answer now. True when something could."""
+        return self._portal.call(self._agent.availability())
+
+    def session(
+        self,
+        *,
+        instructions: str | None = None,
+        mode: Mode | str | None = None,
+        data_class: DataClass | str = DataClass.PERSONAL,
+        consent: bool | None = None,
+    ) -> "Session":
+        """A new conversation; see ``AsyncAgent.session``."""
+        session = self._agent.session(
+            instructions=instructions, mode=mode, data_class=data_class, consent=consent
+        )
+        return Session(session, self._portal)
+
+    @property
+    def ledger(self) -> Ledger:
+        """What left this device."""
+        return self._agent.ledger
+
+
+class Session:
+    """A conversation; see ``AsyncSession``."""
+
+    def __init__(self, session: AsyncSession, portal: Portal) -> None:
+        self._session = session
+        self._portal = portal
+
+    @property
+    def transcript(self) -> tuple[ChatMessage, ...]:
+        return self._session.transcript
+
+    def respond(
+        self,
+        prompt: str,
+        *,
+        options: Options | None = None,
+        mode: Mode | None = None,
+        data_class: DataClass | None = None,
+        consent: bool | None = None,
+    ) -> Reply:
+        """Answer one prompt. Raises any ``LanaiError``; the transcript is then unchanged."""
+        return self._portal.call(
+            self._session.respond(
+                prompt, options=options, mode=mode, data_class=data_class, consent=consent
+            )
+        )
+
+    def stream(
+        self,
+        prompt: str,
+        *,
+        options: Options | None = None,
+        mode: Mode | None = None,
+        data_class: DataClass | None = None,
+        consent: bool | None = None,
+    ) -> "Stream":
+        """The same, piece by piece: ``with session.stream(...) as stream``."""
+        stream = self._session.stream(
+            prompt, options=options, mode=mode, data_class=data_class, consent=consent
+        )
+        return Stream(stream, self._portal)
+
+
+class Stream:
+    """Events with ``text``; ``final`` once the answer is whole. See ``AsyncStream``."""
+
+    def __init__(self, stream: AsyncStream, portal: Portal) -> None:
+        self._stream = stream
+        self._portal = portal
+
+    def __enter__(self) -> "Stream":
+        self._portal.call(self._stream.__aenter__())
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._portal.call(self._stream.__aexit__(kind, error, traceback))
+
+    def __iter__(self) -> Iterator[TextEvent]:
+        return self
+
+    def __next__(self) -> TextEvent:
+        event = self._portal.call(_next(self._stream))
+        if event is None:
+            raise StopIteration
+        return event
+
+    @property
+    def final(self) -> Reply:
+        """The whole answer. Raises ``UsageError`` when it is not there."""
+        return self._stream.final
+
+
+async def _next(stream: AsyncStream) -> TextEvent | None:
+    # StopAsyncIteration cannot travel through a future.
+    return await anext(stream, None)

@@ -1,0 +1,1 @@
+"""The device's commands. Each file registers one family under ``lanai.commands``."""

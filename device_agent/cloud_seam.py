@@ -1,0 +1,136 @@
+"""All that the agent needs of the cloud client, as protocols, so that tests can stand in for it.
+
+`device_agent.cloud` implements them; nothing here opens a connection.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from inference.engine import Sampling
+from lanai.content import Content
+
+__all__ = [
+    "Cloud",
+    "CloudAsk",
+    "CloudDisclosure",
+    "CloudFinal",
+    "CloudReceipt",
+    "CloudStatus",
+    "CloudStream",
+    "CloudTiming",
+    "RoleText",
+]
+
+
+class RoleText(Protocol):
+    """One message of the conversation."""
+
+    @property
+    def role(self) -> str: ...
+    @property
+    def text(self) -> Content: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloudAsk:
+    """One request: what goes under the seal."""
+
+    messages: tuple[RoleText, ...]
+    max_tokens: int
+    sampling: Sampling
+    stop: tuple[Content, ...]
+
+
+class CloudStatus(Protocol):
+    """What the client knows of its cluster without sending a request."""
+
+    @property
+    def configured(self) -> bool: ...
+    @property
+    def reachable(self) -> bool: ...
+    @property
+    def verified_nodes(self) -> int: ...
+    @property
+    def tokens_left(self) -> int | bool | None: ...
+    @property
+    def model(self) -> str | None: ...
+    @property
+    def context_tokens(self) -> int: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def hint(self) -> str | None: ...
+
+
+class CloudTiming(Protocol):
+    """A step of the node, in microseconds; ``start_us`` counts from its receipt of the header."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def start_us(self) -> int: ...
+    @property
+    def duration_us(self) -> int: ...
+
+
+class CloudFinal(Protocol):
+    """The last frame."""
+
+    @property
+    def finish_reason(self) -> str: ...
+    @property
+    def input_tokens(self) -> int: ...
+    @property
+    def output_tokens(self) -> int: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def timings(self) -> Sequence[CloudTiming]: ...
+
+
+class CloudReceipt(Protocol):
+    @property
+    def node(self) -> str: ...
+    @property
+    def measurement(self) -> str: ...
+    @property
+    def evidence(self) -> str: ...
+    @property
+    def log_checkpoint(self) -> str: ...
+
+
+class CloudDisclosure(Protocol):
+    """What left the device so far, and for whom it was sealed (hex node ids)."""
+
+    @property
+    def bytes_sent(self) -> int: ...
+    @property
+    def bytes_received(self) -> int: ...
+    @property
+    def nodes(self) -> Sequence[str]: ...
+
+
+class CloudStream(Protocol):
+    """Pieces of text; the rest is there once iteration ended."""
+
+    def __aiter__(self) -> AsyncIterator[Content]: ...
+    @property
+    def final(self) -> CloudFinal: ...
+    @property
+    def receipt(self) -> CloudReceipt: ...
+    @property
+    def disclosure(self) -> CloudDisclosure: ...
+
+
+class Cloud(Protocol):
+    """One enrolled cluster."""
+
+    async def status(self) -> CloudStatus:
+        """Never raises for a cluster that is down or not acceptable."""
+
+    def open(self, ask: CloudAsk, *, deadline_s: float) -> AbstractAsyncContextManager[CloudStream]:
+        """Verify, seal, send. Raises ``TrustError`` (nothing was sent) or ``CloudError``."""
+
+    async def close(self) -> None: ...

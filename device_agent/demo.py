@@ -1,0 +1,246 @@
+"""``make demo``: a local development cluster, real requests to both sides, and what each one tells.
+
+    1. Start a cluster named `demo` with `lanai cloud up`, when the cloud extra is installed.
+    2. Ask: some requests stay on the device, some leave by a named rule or by the app's wish.
+    3. Print each answer with its source, its decision and its receipt; then times, trace, ledger.
+    4. Stop what was started, also after an error or Ctrl-C.
+
+Nothing is canned: models, cluster, evidence checks and answers are what apps get.
+"""
+
+import asyncio
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from device_agent.agent import AsyncAgent
+from device_agent.cli.trace import tree
+from device_agent.ledger import ledger_path
+from device_agent.options import Options
+from device_agent.reply import Reply
+from device_agent.traces import TraceStore, traces_path
+from lanai.cli.output import complain, say
+from lanai.errors import LanaiError
+from lanai.folders import Folders
+from router.vocabulary import DataClass, Destination, Mode
+
+__all__ = ["main"]
+
+CLUSTER = "demo"
+WIDTH = 80
+LONG_TEXT_CHARACTERS = 12_000
+SHORT_QUESTIONS = (
+    "What is the capital of Australia?",
+    "Name three things that float on water.",
+    "Write one sentence about the sea in winter.",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One request of the demo, and what it is there to show."""
+
+    shows: str
+    prompt: str
+    mode: Mode = Mode.AUTO
+    data_class: DataClass = DataClass.PERSONAL
+
+
+def samples() -> tuple[Sample, ...]:
+    short = tuple(Sample(shows="a short question", prompt=each) for each in SHORT_QUESTIONS)
+    return (
+        *short,
+        Sample(
+            shows="a text longer than the device's context",
+            prompt=f"{_long_text()}\n\nIn one sentence: what does this text describe?",
+        ),
+        Sample(
+            shows="the app would rather have the cloud",
+            prompt="Who wrote the play Hamlet?",
+            mode=Mode.PREFER_IN_CLOUD,
+        ),
+        Sample(
+            shows="the same wish, but the data is secret",
+            prompt="My PIN is 4711. Is a PIN a good thing to share?",
+            mode=Mode.PREFER_IN_CLOUD,
+            data_class=DataClass.SECRET,
+        ),
+    )
+
+
+def main() -> int:
+    """Run the demo; return its exit code."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    times: list[tuple[str, float]] = []
+    try:
+        with _cluster(times):
+            return asyncio.run(_requests(times))
+    except KeyboardInterrupt:
+        complain("stopped")
+        return 1
+    except LanaiError as error:
+        complain(error.message, hint=error.hint)
+        return error.exit_code
+
+
+@contextmanager
+def _cluster(times: list[tuple[str, float]]) -> Iterator[None]:
+    """A development cluster on this machine, for as long as the block lasts."""
+    if find_spec("cloud_node.cli") is None or find_spec("ray") is None:
+        say("the cloud extra is not installed: the demo runs on the device alone")
+        yield
+        return
+    try:
+        with _timed("start the cluster", times):
+            _lanai("cloud", "up", "--profile", "development", "--name", CLUSTER)
+        yield
+    finally:
+        with _timed("stop the cluster", times):
+            _lanai("cloud", "down", "--name", CLUSTER)
+        click.echo(f"stopped the cluster in {times[-1][1]:.1f} s")
+
+
+async def _requests(times: list[tuple[str, float]]) -> int:
+    folders = Folders.standard()
+    failed = 0
+    replies: list[Reply] = []
+    async with AsyncAgent.from_config(folders=folders) as agent:
+        with _timed("look at device and cloud", times):
+            state = await agent.availability()
+        click.echo(_wrapped("device", state.device.reason))
+        click.echo(_wrapped("cloud", state.cloud.reason))
+        asked = samples()
+        for number, sample in enumerate(asked, start=1):
+            click.echo(f"\n── {number} of {len(asked)}: {sample.shows} ".ljust(WIDTH + 1, "─"))
+            with _timed(f"request {number}", times):
+                reply = await _ask(agent, sample)
+            if reply is None:
+                failed += 1
+            else:
+                replies.append(reply)
+    _summary(folders, replies, times)
+    return 1 if failed else 0
+
+
+async def _ask(agent: AsyncAgent, sample: Sample) -> Reply | None:
+    click.echo(_wrapped("prompt", textwrap.shorten(sample.prompt[-200:], 150)))
+    click.echo(
+        _wrapped("", f"{len(sample.prompt):,} characters, mode {sample.mode}, {sample.data_class}")
+    )
+    session = agent.session(mode=sample.mode, data_class=sample.data_class)
+    try:
+        reply = await session.respond(sample.prompt, options=Options(max_tokens=96))
+    except LanaiError as error:
+        complain(f"{error.code}: {error.message}", hint=error.hint)
+        return None
+    for line in _lines(reply):
+        click.echo(line)
+    return reply
+
+
+def _lines(reply: Reply) -> list[str]:
+    decision, usage = reply.decision, reply.usage
+    speed = f", {usage.tokens_per_s:.0f} tok/s" if usage.tokens_per_s else ""
+    first = f", first text after {usage.ttft_ms:.0f} ms" if usage.ttft_ms else ""
+    return [
+        _wrapped("answer", reply.text.strip()),
+        _wrapped("source", f"{reply.source} ({reply.model}{first}{speed})"),
+        _wrapped("decision", decision.explain()),
+        _wrapped("receipt", _receipt(reply)),
+        _wrapped("trace", reply.trace_id),
+    ]
+
+
+def _receipt(reply: Reply) -> str:
+    if reply.receipt is None:
+        return "none: nothing left the device"
+    receipt = reply.receipt
+    return (
+        f"node {receipt.node[:16]}…, evidence {receipt.evidence}, measurement "
+        f"{receipt.measurement[:16]}…, log checkpoint {receipt.log_checkpoint[:16]}…"
+    )
+
+
+def _summary(folders: Folders, replies: Sequence[Reply], times: list[tuple[str, float]]) -> None:
+    cloud = [reply for reply in replies if reply.source is Destination.CLOUD]
+    click.echo("\n── time of each step ".ljust(WIDTH + 1, "─"))
+    for name, seconds in times:
+        click.echo(f"{name:<28}{seconds:>8.2f} s")
+    click.echo("\n── where it is written down ".ljust(WIDTH + 1, "─"))
+    click.echo(f"traces   {traces_path(folders)}")
+    click.echo(f"ledger   {ledger_path(folders)}{'' if cloud else '  (nothing has left)'}")
+    if replies:
+        _show_trace(folders, (cloud or replies)[-1])
+
+
+def _show_trace(folders: Folders, reply: Reply) -> None:
+    click.echo(f"\n$ lanai trace show {reply.trace_id[:12]}")
+    store = TraceStore.open(traces_path(folders))
+    try:
+        for line in tree(store.spans(reply.trace_id)):
+            click.echo(line)
+    finally:
+        store.close()
+    click.echo()
+
+
+def _wrapped(label: str, text: str) -> str:
+    return textwrap.fill(
+        text,
+        WIDTH,
+        initial_indent=f"{label:<9}",
+        subsequent_indent=" " * 9,
+        break_on_hyphens=False,
+    )
+
+
+def _long_text() -> str:
+    """Real text: this repository's own pages, or its source where the pages are not installed."""
+    root = Path(__file__).resolve().parent.parent
+    files = [root / "README.md", *sorted((root / "docs").rglob("*.md")), *sorted(
+        Path(__file__).parent.glob("*.py"))]  # fmt: skip
+    text = "\n\n".join(each.read_text(encoding="utf-8") for each in files if each.is_file())
+    return text[:LONG_TEXT_CHARACTERS]
+
+
+def _lanai(*arguments: str) -> None:
+    """Run one command in a session of its own, so that Ctrl-C does not cut it in half."""
+    command = [sys.executable, "-c", "from lanai.cli import main; main()", *arguments]
+    child = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)
+    try:
+        code = child.wait()
+    except KeyboardInterrupt:
+        child.terminate()
+        child.wait()
+        raise
+    if code:
+        raise LanaiError(
+            f"`lanai {' '.join(arguments[:2])}` ended with {code}", hint="its own words are above"
+        )
+
+
+@contextmanager
+def _timed(name: str, times: list[tuple[str, float]]) -> Iterator[None]:
+    begun = time.perf_counter()
+    try:
+        yield
+    finally:
+        times.append((name, time.perf_counter() - begun))
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+"""An answer of the device whose first tokens are held back until the router has decided."""
+
+from collections.abc import AsyncGenerator
+
+import numpy as np
+
+from device_agent.consult import Consultation
+from device_agent.local import LocalAnswer, Piece
+from device_agent.tracing import RequestTrace, Step
+from inference.engine import Prefilled
+from lanai.content import Content
+from lanai.errors import EngineError
+from lanai.telemetry import Attr, Span
+from router import Decision, DecodeObservation, PrefillObservation
+
+__all__ = ["Draft"]
+
+
+class Draft:
+    """``prefill``, then ``decide`` where the router wants to look, then ``pieces``."""
+
+    def __init__(self, answer: LocalAnswer, trace: RequestTrace) -> None:
+        self.answer = answer
+        self._trace = trace
+        self._held: list[Piece] = []
+        self._decode: Step | None = None
+
+    async def prefill(self) -> Prefilled:
+        with self._trace.step(Span.DEVICE_PREFILL) as step:
+            prefilled = await self.answer.prefill()
+            step.set(Attr.INPUT_TOKENS, prefilled.input_tokens)
+        self._decode = self._trace.begin(Span.DEVICE_DECODE)
+        return prefilled
+
+    async def decide(self, consultation: Consultation) -> Decision:
+        """Stages 1 and 2. Raises ``EngineError`` when the engine does not tell what was asked."""
+        decision = consultation.prefill(_observe(await self.prefill()))
+        while decision is None:
+            piece = await self.answer.piece()
+            if piece is None:
+                raise EngineError("the router did not decide by the end of the draft")
+            self._held.append(piece)
+            decision = consultation.early_decode(self._observation())
+        return decision
+
+    async def pieces(self) -> AsyncGenerator[Content, None]:
+        """What was held back, then the rest as it comes. Empty pieces are left out."""
+        for held in self._held:
+            if held.text:
+                yield held.text
+        self._held.clear()
+        while (piece := await self.answer.piece()) is not None:
+            if piece.text:
+                yield piece.text
+
+    async def close(self) -> None:
+        """Cancel what still runs; what was held back is forgotten. Idempotent."""
+        self._held.clear()
+        await self.answer.close()
+        if self._decode is not None:
+            self._decode.set(Attr.OUTPUT_TOKENS, self.answer.output_tokens)
+            self._decode.end()
+            self._decode = None
+
+    def _observation(self) -> DecodeObservation:
+        """Of the tokens held so far; the engine's statistics were asked for with the request."""
+        tokens = [(p.token_id, p.statistics) for p in self._held if p.token_id is not None]
+        seen = [(i, s) for i, s in tokens if s is not None]
+        if len(seen) != len(tokens):
+            raise EngineError("the engine left out the statistics it was asked for")
+        return DecodeObservation(
+            ids=np.array([i for i, _ in seen], dtype=np.int64),
+            entropy=np.array([s.entropy for _, s in seen], dtype=np.float64),
+            margin=np.array([s.margin for _, s in seen], dtype=np.float64),
+            finished=self.answer.finish_reason is not None,
+        )
+
+
+def _observe(prefilled: Prefilled) -> PrefillObservation:
+    statistics = prefilled.statistics
+    if statistics is None:
+        raise EngineError("the engine left out the statistics it was asked for")
+    return PrefillObservation(
+        input_tokens=prefilled.input_tokens,
+        entropy=statistics.entropy,
+        margin=statistics.margin,
+        top_probability=statistics.top_probability,
+        hidden_state=prefilled.hidden_state,
+    )

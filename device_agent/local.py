@@ -1,0 +1,207 @@
+"""The model on this device: its text side in this process, its engine in a child of its own.
+
+Both are loaded on first need. A crashed engine fails the request it ran; the next one starts anew.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from device_agent.availability import PartState
+from inference.engine import (
+    Engine,
+    Event,
+    Finished,
+    FinishReason,
+    GenerateOptions,
+    Prefilled,
+    Token,
+    TokenStatistics,
+)
+from lanai.content import Content, TokenIds
+from lanai.errors import EngineCrashed, LanaiError, ModelError
+
+if TYPE_CHECKING:
+    from inference.text import TextModel
+
+__all__ = ["Device", "InstalledDevice", "Loader", "LocalAnswer", "LocatedModel", "Piece"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocatedModel:
+    name: str
+    path: Path
+    weights_sha256: str
+
+
+class Loader(Protocol):
+    """Where the device's parts come from."""
+
+    def locate(self) -> LocatedModel:
+        """Raises ``ModelError`` when the model is not installed."""
+
+    def load_text(self, model: LocatedModel) -> "TextModel":
+        """Tokenizer and chat template. Raises ``ModelError``."""
+
+    async def start(self, model: LocatedModel) -> Engine:
+        """Start the engine's child process. Raises ``ModelError`` or ``EngineError``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstalledDevice:
+    """The real loader: a model of the catalog and the process engine."""
+
+    model: str
+    models_folder: Path
+    context_tokens: int
+    threads: int
+
+    def locate(self) -> LocatedModel:
+        from inference.catalog import Catalog
+
+        found = Catalog(self.models_folder).find(self.model)
+        return LocatedModel(name=found.name, path=found.path, weights_sha256=found.sha256)
+
+    def load_text(self, model: LocatedModel) -> "TextModel":
+        from inference.text import load_text_model
+
+        return load_text_model(model.path)
+
+    async def start(self, model: LocatedModel) -> Engine:
+        from inference.process import ProcessEngine
+
+        return await ProcessEngine.start(
+            model.path,
+            context_tokens=self.context_tokens,
+            threads=self.threads,
+            weights_sha256=model.weights_sha256,
+        )
+
+
+class Device:
+    """One device model for all sessions of an agent. ``context_tokens``: prompt and answer."""
+
+    def __init__(self, loader: Loader, *, context_tokens: int) -> None:
+        self.context_tokens = context_tokens
+        self._loader = loader
+        self._lock = asyncio.Lock()
+        self._model: LocatedModel | None = None
+        self._text: TextModel | None = None
+        self._engine: Engine | None = None
+
+    async def state(self) -> PartState:
+        """Whether the model's files are there and its text side loads. Never raises."""
+        try:
+            await self.text()
+        except LanaiError as error:
+            return PartState(ready=False, reason=error.message, hint=error.hint)
+        return PartState(ready=True, reason=f"{self.model.name} is installed")
+
+    @property
+    def model(self) -> LocatedModel:
+        """Known once ``text`` or ``engine`` returned."""
+        if self._model is None:
+            raise ModelError("the device model is not loaded yet")
+        return self._model
+
+    async def text(self) -> "TextModel":
+        """Tokenizer and chat template. Raises ``ModelError``."""
+        async with self._lock:
+            if self._text is None:
+                self._model, self._text = await asyncio.to_thread(self._load)
+            return self._text
+
+    async def engine(self) -> Engine:
+        """The running engine, started when there is none. Raises ``ModelError``/``EngineError``."""
+        await self.text()
+        async with self._lock:
+            if self._engine is None:
+                self._engine = await self._loader.start(self.model)
+            return self._engine
+
+    async def discard(self, engine: Engine) -> None:
+        """Drop an engine that crashed, so that the next request starts another."""
+        async with self._lock:
+            if self._engine is engine:
+                self._engine = None
+        await engine.close()
+
+    async def close(self) -> None:
+        async with self._lock:
+            engine, self._engine = self._engine, None
+        if engine is not None:
+            await engine.close()
+
+    def _load(self) -> tuple[LocatedModel, "TextModel"]:
+        model = self._loader.locate()
+        return model, self._loader.load_text(model)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """One step of an answer: its token, and the text that became safe to show (may be empty).
+
+    ``token_id`` is ``None`` for the text that was held back until the end.
+    """
+
+    text: Content
+    token_id: int | None = None
+    statistics: TokenStatistics | None = None
+
+
+class LocalAnswer:
+    """One request on the engine: ``prefill`` once, ``piece`` until ``None``, always ``close``."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        text: "TextModel",
+        ids: TokenIds,
+        options: GenerateOptions,
+        stop: Sequence[str],
+    ) -> None:
+        self.output_tokens = 0
+        self.finish_reason: FinishReason | None = None
+        self.decode_s = 0.0
+        self.engine = engine
+        self._events: AsyncIterator[Event] = engine.submit(ids, options)
+        self._text = text.decoder((*text.stop_strings, *stop))
+        self._started = 0.0
+
+    async def prefill(self) -> Prefilled:
+        """The prompt is in the cache. Raises ``EngineError``."""
+        event = await anext(self._events, None)
+        if not isinstance(event, Prefilled):
+            raise EngineCrashed("the engine answered out of order")
+        self._started = time.perf_counter()
+        return event
+
+    async def piece(self) -> Piece | None:
+        """The next step, or ``None`` after the last. Raises ``EngineError``."""
+        if self.finish_reason is not None:
+            return None
+        event = await anext(self._events, None)
+        if isinstance(event, Token):
+            return await self._token(event)
+        if isinstance(event, Finished):
+            self.finish_reason, self.decode_s = event.reason, event.decode_s
+            return Piece(text=Content(self._text.finish()))
+        raise EngineCrashed("the engine ended without a last event")
+
+    async def _token(self, token: Token) -> Piece:
+        self.output_tokens += 1
+        shown = Content(self._text.push(token.id))
+        if self._text.stopped:
+            self.finish_reason = FinishReason.STOP
+            self.decode_s = time.perf_counter() - self._started
+            await self.close()
+        return Piece(text=shown, token_id=token.id, statistics=token.statistics)
+
+    async def close(self) -> None:
+        """Cancel if it still runs; the engine frees the cache at once. Idempotent."""
+        closing = getattr(self._events, "aclose", None)
+        if closing is not None:
+            await closing()

@@ -1,0 +1,83 @@
+"""What an app gets back: the text, where it came from, why, and proof of what answered."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from inference.engine import FinishReason
+from lanai.content import Content
+from router.decision import Decision
+from router.vocabulary import Destination
+
+__all__ = ["Ending", "Receipt", "Reply", "TextEvent", "Usage"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """``ttft_ms``: from the call to the first text shown. ``tokens_per_s``: of the decode alone."""
+
+    input_tokens: int
+    output_tokens: int
+    ttft_ms: float | None
+    tokens_per_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """The verified node that answered.
+
+    ``node``: hex SHA-256 of its key; ``measurement``: digest of the logged release it runs;
+    ``evidence``: the kind that proved it; ``log_checkpoint``: hash of the checkpoint it was in.
+    """
+
+    node: str
+    measurement: str
+    evidence: str
+    log_checkpoint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a whole answer ended, on either side. ``decode_s``: seconds from first to last token."""
+
+    model: str
+    finish_reason: FinishReason
+    input_tokens: int
+    output_tokens: int
+    decode_s: float | None
+    receipt: Receipt | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextEvent:
+    """A piece of the answer, ready to be shown after the pieces before it."""
+
+    text: Content
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """A whole answer; there is none for an answer that broke off. ``receipt`` is cloud only."""
+
+    text: Content
+    source: Destination
+    model: str
+    decision: Decision
+    usage: Usage
+    receipt: Receipt | None
+    trace_id: str
+    finish_reason: FinishReason
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """Plain JSON values, as ``lanai respond --json`` prints them."""
+        document: dict[str, Any] = {
+            "text": str(self.text),
+            "source": self.source.value,
+            "model": self.model,
+            "decision": self.decision.to_json_dict(),
+            "usage": asdict(self.usage),
+            "finish_reason": self.finish_reason.value,
+            "trace_id": self.trace_id,
+        }
+        if self.receipt is not None:
+            document["receipt"] = asdict(self.receipt)
+        return document

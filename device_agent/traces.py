@@ -1,0 +1,263 @@
+"""The local trace store: spans and decisions of past requests, in one SQLite file. No content.
+
+One transaction per request, write-ahead log, synchronous writes: after ``kill -9`` or power loss
+the store opens and holds every request whose ``save`` returned. The schema carries a version; a
+file of a newer version, or no database at all, is a ``TraceError`` and is left untouched.
+"""
+
+import json
+import sqlite3
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lanai.errors import TraceError
+from lanai.folders import Folders, private_folder
+
+__all__ = ["SpanRecord", "TraceRecord", "TraceStore", "traces_path"]
+
+SCHEMA_VERSION = 1
+KEEP_TRACES = 10_000
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS traces (
+    trace_id TEXT PRIMARY KEY, started_ns INTEGER NOT NULL, duration_ns INTEGER NOT NULL,
+    spans INTEGER NOT NULL, error TEXT, decision TEXT
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS traces_by_start ON traces (started_ns);
+CREATE TABLE IF NOT EXISTS spans (
+    trace_id TEXT NOT NULL, span_id TEXT NOT NULL, parent_id TEXT, name TEXT NOT NULL,
+    start_ns INTEGER NOT NULL, end_ns INTEGER NOT NULL, attributes TEXT NOT NULL,
+    PRIMARY KEY (trace_id, span_id)
+) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpanRecord:
+    """One step, in nanoseconds since 1970. The request itself has no ``parent_id``."""
+
+    trace_id: str
+    span_id: str
+    parent_id: str | None
+    name: str
+    start_ns: int
+    end_ns: int
+    attributes: Mapping[str, Any]
+
+    @property
+    def duration_ms(self) -> float:
+        return (self.end_ns - self.start_ns) / 1e6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceRecord:
+    """One request. ``error`` is an error's class name; ``decision`` the router's JSON record."""
+
+    trace_id: str
+    started_ns: int
+    duration_ns: int
+    spans: int
+    error: str | None
+    decision: Mapping[str, Any] | None
+
+
+def traces_path(folders: Folders) -> Path:
+    """Where this user's traces are."""
+    return folders.state / "traces.sqlite"
+
+
+class TraceStore:
+    """Open with ``TraceStore.open``. Methods may be called from any thread."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self.path = path
+        self._connection = connection
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(cls, path: Path) -> "TraceStore":
+        """Open or create the store. Raises ``TraceError``; never repairs or replaces a file."""
+        try:
+            private_folder(path.parent)
+            path.touch(mode=0o600)
+            connection = sqlite3.connect(path, timeout=5.0, check_same_thread=False)
+            try:
+                _prepare(connection, path)
+            except BaseException:
+                connection.close()
+                raise
+        except (sqlite3.Error, OSError) as error:
+            raise _failed("open", path, error) from None
+        return cls(connection, path)
+
+    def save(
+        self,
+        spans: Sequence[SpanRecord],
+        *,
+        error: str | None = None,
+        decision: Mapping[str, Any] | None = None,
+        keep: int = KEEP_TRACES,
+    ) -> None:
+        """Write one request whole, and drop all but the newest ``keep``."""
+        root = next(span for span in spans if span.parent_id is None)
+        row = (
+            root.trace_id,
+            root.start_ns,
+            root.end_ns - root.start_ns,
+            len(spans),
+            error,
+            None if decision is None else json.dumps(decision, allow_nan=False),
+        )
+        with self._transaction("write") as connection:
+            connection.execute("INSERT INTO traces VALUES (?, ?, ?, ?, ?, ?)", row)
+            connection.executemany(
+                "INSERT INTO spans VALUES (?, ?, ?, ?, ?, ?, ?)", map(_span_row, spans)
+            )
+            _prune(connection, keep)
+
+    def prune(self, keep: int) -> int:
+        """Drop all but the newest ``keep`` requests; return how many went."""
+        with self._transaction("prune") as connection:
+            return _prune(connection, keep)
+
+    def traces(self, limit: int = 20) -> tuple[TraceRecord, ...]:
+        """The newest first."""
+        with self._transaction("read") as connection:
+            rows = connection.execute(
+                "SELECT * FROM traces ORDER BY started_ns DESC LIMIT ?", (limit,)
+            ).fetchall()
+        return tuple(map(_trace, rows))
+
+    def find(self, trace_id: str) -> TraceRecord:
+        """By id or a prefix that names one trace. Raises ``TraceError``."""
+        with self._transaction("read") as connection:
+            rows = connection.execute(
+                "SELECT * FROM traces WHERE substr(trace_id, 1, ?) = ? LIMIT 2",
+                (len(trace_id), trace_id),
+            ).fetchall()
+        if len(rows) != 1 or not trace_id:
+            what = "no trace has this id" if not rows else "more than one trace starts so"
+            raise TraceError(what, hint="`lanai trace list` shows the ids")
+        return _trace(rows[0])
+
+    def spans(self, trace_id: str) -> tuple[SpanRecord, ...]:
+        """Every step of one request (id or prefix), by start time. Raises ``TraceError``."""
+        found = self.find(trace_id).trace_id
+        with self._transaction("read") as connection:
+            rows = connection.execute(
+                "SELECT * FROM spans WHERE trace_id = ? ORDER BY start_ns, end_ns DESC", (found,)
+            ).fetchall()
+        return tuple(map(_span, rows))
+
+    def decision(self, trace_id: str) -> Mapping[str, Any]:
+        """The router's record of one request (id or prefix). Raises ``TraceError``."""
+        decision = self.find(trace_id).decision
+        if decision is None:
+            raise TraceError(
+                "this request ended before a decision", hint="`lanai trace show ID` says how"
+            )
+        return decision
+
+    def sound(self) -> tuple[bool, str]:
+        """SQLite's own check of the file, and what it said. Raises ``TraceError``."""
+        with self._transaction("check") as connection:
+            said = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            count = connection.execute("SELECT count(*) FROM traces").fetchone()[0]
+        return said == "ok", f"{count} traces" if said == "ok" else "damaged"
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+    def _transaction(self, what: str) -> "_Transaction":
+        return _Transaction(self._connection, self._lock, self.path, what)
+
+
+class _Transaction:
+    """One locked transaction; SQLite's errors leave as ``TraceError``."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, lock: threading.Lock, path: Path, what: str
+    ) -> None:
+        self._connection, self._lock, self._path, self._what = connection, lock, path, what
+
+    def __enter__(self) -> sqlite3.Connection:
+        self._lock.acquire()
+        return self._connection
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: object
+    ) -> None:
+        try:
+            if kind is None:
+                self._connection.commit()
+            else:
+                self._connection.rollback()
+        except sqlite3.Error as fault:
+            error = fault
+        finally:
+            self._lock.release()
+        if isinstance(error, sqlite3.Error):
+            raise _failed(self._what, self._path, error) from None
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > SCHEMA_VERSION:
+        raise TraceError(
+            f"{path.name} was written by a newer version (schema {version})",
+            hint=f"update lanai, or move {path} away",
+        )
+    if version < SCHEMA_VERSION:
+        # One script, one transaction: a crash leaves either version 0 or the whole schema.
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+        )
+
+
+def _prune(connection: sqlite3.Connection, keep: int) -> int:
+    old = "SELECT trace_id FROM traces ORDER BY started_ns DESC LIMIT -1 OFFSET ?"
+    connection.execute(f"DELETE FROM spans WHERE trace_id IN ({old})", (keep,))  # noqa: S608  constants
+    return connection.execute(f"DELETE FROM traces WHERE trace_id IN ({old})", (keep,)).rowcount  # noqa: S608
+
+
+def _span_row(span: SpanRecord) -> tuple[Any, ...]:
+    attributes = json.dumps(dict(span.attributes), allow_nan=False)
+    return (
+        *(span.trace_id, span.span_id, span.parent_id, span.name),
+        *(span.start_ns, span.end_ns, attributes),
+    )
+
+
+def _span(row: tuple[Any, ...]) -> SpanRecord:
+    return SpanRecord(
+        trace_id=row[0],
+        span_id=row[1],
+        parent_id=row[2],
+        name=row[3],
+        start_ns=row[4],
+        end_ns=row[5],
+        attributes=json.loads(row[6]),
+    )
+
+
+def _trace(row: tuple[Any, ...]) -> TraceRecord:
+    return TraceRecord(
+        trace_id=row[0],
+        started_ns=row[1],
+        duration_ns=row[2],
+        spans=row[3],
+        error=row[4],
+        decision=None if row[5] is None else json.loads(row[5]),
+    )
+
+
+def _failed(what: str, path: Path, error: Exception) -> TraceError:
+    # sqlite3 and OS messages name files and codes, never row values.
+    return TraceError(
+        f"cannot {what} the trace store: {error}", hint=f"see `lanai doctor`; the file is {path}"
+    )

@@ -1,0 +1,268 @@
+"""The life of one request, from prompt to reply.
+
+    1. Render the conversation with the device model's own template, and count tokens.
+    2. Gather facts. The cloud is asked only when this request may leave the device.
+    3. Stage 0: the rules.
+    4. Stages 1 and 2: the device prefills; a draft is held back until the router has decided.
+    5. On the device: show the draft and go on. In the cloud: cancel the device's request first.
+    6. The cloud failed and nothing was shown yet: the device answers, where the rules allow it.
+    7. Store the trace with the decision, however the request ended.
+
+After the first character was shown the source never changes.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from device_agent.cloud_seam import CloudAsk
+from device_agent.consult import Consultation
+from device_agent.draft import Draft
+from device_agent.enrolled import CloudState
+from device_agent.escalation import Escalation, Leaving
+from device_agent.gathering import explain_no_route, gather
+from device_agent.local import LocalAnswer
+from device_agent.reply import Ending, Reply, Usage
+from device_agent.runtime import Ask, Runtime
+from inference.engine import FinishReason, GenerateOptions
+from lanai.content import Content, TokenIds
+from lanai.errors import (
+    CloudError,
+    EngineCrashed,
+    LanaiError,
+    LedgerError,
+    ModelError,
+    NoRoute,
+    StreamInterrupted,
+    TrustError,
+    UsageError,
+)
+from lanai.telemetry import Attr, Span
+from router import Decision, Destination, Observations, Reason, RequestFacts
+
+__all__ = ["Turn"]
+
+
+class Turn:
+    """Iterate ``run`` to the end, then read ``reply``; there is none for a turn that failed."""
+
+    def __init__(self, runtime: Runtime, ask: Ask) -> None:
+        self.reply: Reply | None = None
+        self._runtime = runtime
+        self._ask = ask
+        self._trace = runtime.tracing.request()
+        self._begun = time.perf_counter()
+        self._first: float | None = None
+        self._shown: list[str] = []
+        self._ids: TokenIds | None = None
+        self._ending: Ending | None = None
+        self._consultation: Consultation | None = None
+        self._draft: Draft | None = None
+
+    async def run(self) -> AsyncGenerator[Content, None]:
+        """The answer's text, piece by piece. Raises any ``LanaiError``."""
+        outcome: str | None = "cancelled"
+        try:
+            async with aclosing(self._answer()) as pieces:
+                async for piece in pieces:
+                    self._note(piece)
+                    yield piece
+            self.reply = self._whole()
+            outcome = None
+        except LanaiError as error:
+            outcome = error.code
+            raise
+        finally:
+            # 7. The trace.
+            self._describe()
+            await self._trace.finish(error=outcome, decision=self._decision_record())
+
+    async def _answer(self) -> AsyncGenerator[Content, None]:
+        # 1. Render.
+        self._ids = await self._render()
+        # 2. Facts.
+        facts, state = await gather(self._runtime, self._ask, self._ids)
+        # 3. Rules.
+        consultation = Consultation(self._runtime.router.begin(facts), self._trace)
+        self._consultation = consultation
+        try:
+            decision = self._by_rules(consultation, facts, state)
+            # 4. Prefill and draft.
+            if decision is None:
+                decision = await (await self._begin_draft(consultation.needs)).decide(consultation)
+            # 5. Answer.
+            async with aclosing(await self._answer_from(decision, consultation, facts)) as pieces:
+                async for piece in pieces:
+                    yield piece
+        except EngineCrashed:
+            await self._restart_engine()
+            raise
+        finally:
+            await self._drop_draft()
+
+    async def _render(self) -> TokenIds | None:
+        """The prompt's ids; ``None`` when the device model cannot be loaded."""
+        with self._trace.step(Span.RENDER) as step:
+            try:
+                text = await self._runtime.device.text()
+            except ModelError:
+                return None  # the rules say what follows; `lanai doctor` says why
+            ids = await asyncio.to_thread(text.render, self._ask.messages)
+            step.set(Attr.INPUT_TOKENS, len(ids))
+            return ids
+
+    def _by_rules(
+        self, consultation: Consultation, facts: RequestFacts, state: CloudState
+    ) -> Decision | None:
+        """Stage 0; a dead end is raised as the error that says most."""
+        try:
+            return consultation.eligibility()
+        except NoRoute as error:
+            raise explain_no_route(error, facts, self._runtime.cloud, state) from None
+
+    async def _answer_from(
+        self, decision: Decision, consultation: Consultation, facts: RequestFacts
+    ) -> AsyncGenerator[Content, None]:
+        if decision.destination is Destination.DEVICE:
+            return self._on_device()
+        await self._drop_draft()
+        return self._in_cloud(consultation, facts)
+
+    async def _begin_draft(self, needs: Observations) -> Draft:
+        text = await self._runtime.device.text()
+        options = GenerateOptions(
+            max_tokens=self._ask.max_tokens,
+            stop_ids=text.stop_ids,
+            sampling=self._ask.options.sampling,
+            hidden_state=needs.hidden_state,
+            statistics=needs.statistics,
+        )
+        engine = await self._runtime.device.engine()
+        answer = LocalAnswer(engine, text, self._prompt(), options, self._ask.options.stop)
+        self._draft = Draft(answer, self._trace)
+        return self._draft
+
+    async def _drop_draft(self) -> None:
+        draft, self._draft = self._draft, None
+        if draft is not None:
+            await draft.close()
+
+    async def _restart_engine(self) -> None:
+        if self._draft is not None:
+            await self._runtime.device.discard(self._draft.answer.engine)
+
+    async def _on_device(self) -> AsyncGenerator[Content, None]:
+        draft = self._draft
+        if draft is None:
+            draft = await self._begin_draft(Observations())
+            await draft.prefill()
+        async with aclosing(draft.pieces()) as pieces:
+            async for piece in pieces:
+                yield piece
+        answer = draft.answer
+        self._ending = Ending(
+            model=self._runtime.device.model.name,
+            finish_reason=answer.finish_reason or FinishReason.STOP,
+            input_tokens=len(self._prompt()),
+            output_tokens=answer.output_tokens,
+            decode_s=answer.decode_s,
+        )
+
+    async def _in_cloud(
+        self, consultation: Consultation, facts: RequestFacts
+    ) -> AsyncGenerator[Content, None]:
+        try:
+            async with aclosing(self._escalate(consultation)) as pieces:
+                async for piece in pieces:
+                    yield piece
+        except (CloudError, TrustError, LedgerError) as error:
+            self._runtime.cloud.forget()
+            # 6. Fall back, but never after the first character.
+            rejected = isinstance(error, TrustError)
+            cause = Reason.CLOUD_NOT_VERIFIED if rejected else Reason.CLOUD_FAILED
+            if self._shown or consultation.fall_back(cause, facts) is None:
+                raise
+        else:
+            return
+        async with aclosing(self._on_device()) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def _escalate(self, consultation: Consultation) -> AsyncGenerator[Content, None]:
+        ask, decision = self._ask, consultation.decision
+        escalation = Escalation(self._runtime.cloud.client, self._runtime.ledger, self._trace)
+        pieces = escalation.pieces(
+            CloudAsk(
+                messages=ask.messages,
+                max_tokens=ask.max_tokens,
+                sampling=ask.options.sampling,
+                stop=ask.options.stop,
+            ),
+            Leaving(
+                reason=decision.reason.value if decision else "",
+                mode=ask.mode.value,
+                data_class=ask.data_class.value,
+            ),
+            deadline_s=self._runtime.cloud_timeout_s,
+        )
+        async with aclosing(pieces):
+            async for piece in pieces:
+                yield piece
+        self._ending = escalation.ending
+
+    def _prompt(self) -> TokenIds:
+        if self._ids is None:
+            raise UsageError("the device model has not rendered this prompt")
+        return self._ids
+
+    def _note(self, piece: Content) -> None:
+        if self._first is None:
+            self._first = time.perf_counter()
+        self._shown.append(piece)
+
+    def _whole(self) -> Reply:
+        ending = self._ending
+        decision = self._consultation.decision if self._consultation else None
+        if ending is None or decision is None:
+            raise StreamInterrupted("the answer has no last frame", received=len(self._shown))
+        return Reply(
+            text=Content("".join(self._shown)),
+            source=decision.destination,
+            model=ending.model,
+            decision=decision,
+            usage=self._usage(ending),
+            receipt=ending.receipt,
+            trace_id=self._trace.id,
+            finish_reason=ending.finish_reason,
+        )
+
+    def _usage(self, ending: Ending) -> Usage:
+        first = self._first
+        return Usage(
+            input_tokens=ending.input_tokens,
+            output_tokens=ending.output_tokens,
+            ttft_ms=None if first is None else (first - self._begun) * 1e3,
+            tokens_per_s=ending.output_tokens / ending.decode_s if ending.decode_s else None,
+        )
+
+    def _describe(self) -> None:
+        """Attributes of the request's own span."""
+        root, ask, reply = self._trace.root, self._ask, self.reply
+        root.set(Attr.OPERATION, "chat")
+        root.set(Attr.MODE, ask.mode.value)
+        root.set(Attr.DATA_CLASS, ask.data_class.value)
+        root.set(Attr.MAX_TOKENS, ask.max_tokens)
+        root.set(Attr.TEMPERATURE, ask.options.temperature)
+        if reply is not None:
+            root.set(Attr.MODEL, reply.model)
+            root.set(Attr.ROUTE, reply.source.value)
+            root.set(Attr.INPUT_TOKENS, reply.usage.input_tokens)
+            root.set(Attr.OUTPUT_TOKENS, reply.usage.output_tokens)
+            root.set(Attr.TTFT_MS, reply.usage.ttft_ms)
+            root.set(Attr.FINISH_REASON, reply.finish_reason.value)
+
+    def _decision_record(self) -> dict[str, Any] | None:
+        decision = self._consultation.decision if self._consultation else None
+        return decision.to_json_dict() if decision else None
