@@ -17,7 +17,7 @@ __all__ = [
 
 DIGEST_BYTES = 32
 REQUEST_ID_BYTES = 16
-MAX_ANNOUNCEMENT_BYTES = 64 * 1024
+MAX_ANNOUNCEMENT_BYTES = 192 * 1024  # above the largest bundle
 
 
 class Store(Protocol):
