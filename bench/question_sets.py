@@ -1,0 +1,161 @@
+"""Questions with graders, from the evaluation sets in ``LANAI_DATA`` (or ``../shared/data``).
+
+Texts are read, asked and graded in memory; what leaves this module are ids, groups and grades.
+"""
+
+import json
+import random
+import re
+import string
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+Row = Mapping[str, Any]
+Grader = Callable[[str], bool]
+
+NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
+LETTER = re.compile(r"\b([A-E])\b")
+ARTICLES = re.compile(r"\b(a|an|the)\b")
+PUNCTUATION = str.maketrans(dict.fromkeys(string.punctuation, " "))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    id: str
+    set: str
+    group: str
+    """Questions of one group never stand on both sides of a split."""
+    prompt: str
+    good: Grader
+
+
+def load(folder: Path, counts: Mapping[str, int], *, seed: int) -> list[Question]:
+    """``counts[set]`` questions of each set, drawn with ``seed``, sets interleaved."""
+    drawn = []
+    for name, count in counts.items():
+        rows = _rows(folder / f"{FILES[name]}.jsonl")
+        random.Random(f"{seed} {name}").shuffle(rows)  # noqa: S311  a draw anyone can repeat
+        drawn.append([BUILDERS[name](row) for row in rows[:count]])
+    return list(_interleaved(drawn))
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return [
+        {"id": f"{path.stem}-{n:05d}", **json.loads(line)} for n, line in enumerate(lines) if line
+    ]
+
+
+def _interleaved(sets: Iterable[list[Question]]) -> Iterator[Question]:
+    """By relative place, so that a run cut short holds its share of each set."""
+    placed = [
+        ((place + 0.5) / len(questions), question)
+        for questions in sets
+        for place, question in enumerate(questions)
+    ]
+    return (question for _, question in sorted(placed, key=lambda pair: pair[0]))
+
+
+def _trivia(row: Row) -> Question:
+    asked = row["context"].removeprefix("Question:").removesuffix("Answer:").strip()
+    accepted = {plain(text) for text in (row["answer"], *row["aliases"])} - {""}
+    return Question(
+        id=row["id"],
+        set="triviaqa",
+        group=f"triviaqa {plain(row['answer'])}",
+        prompt=asked,
+        good=lambda answer: any(f" {name} " in f" {plain(answer)} " for name in accepted),
+    )
+
+
+def _number(row: Row, name: str, prompt: str, value: str) -> Question:
+    return Question(
+        id=row["id"],
+        set=name,
+        group=row["id"],
+        prompt=prompt,
+        good=lambda answer: last_number(answer) == float(value),
+    )
+
+
+def _svamp(row: Row) -> Question:
+    return _number(row, "svamp", row["context"], row["answer"])
+
+
+def _arithmetic(row: Row) -> Question:
+    prompt = f"What is {row['context'].removesuffix('=').strip()}?"
+    return _number(row, "simple_arithmetic", prompt, row["continuation"])
+
+
+def _choice(name: str) -> Callable[[Row], Question]:
+    def build(row: Row) -> Question:
+        letters = string.ascii_uppercase[: len(row["choices"])]
+        lines = [f"{letter}. {text}" for letter, text in zip(letters, row["choices"], strict=True)]
+        prompt = "\n".join([row["query"], *lines, "Which one is right? Answer with its letter."])
+        return Question(
+            id=row["id"],
+            set=name,
+            group=row["id"],
+            prompt=prompt,
+            good=lambda answer: _chosen(answer, row["choices"]) == row["gold"],
+        )
+
+    return build
+
+
+def _boolq(row: Row) -> Question:
+    return Question(
+        id=row["id"],
+        set="boolq",
+        group=row["query"].partition("\nQuestion:")[0],
+        prompt=f"{row['query']} Answer yes or no.",
+        good=lambda answer: _first_word(answer, ("no", "yes")) == row["gold"],
+    )
+
+
+def _chosen(answer: str, choices: list[str]) -> int | None:
+    """The first letter named; else the one choice whose text stands in the answer."""
+    if found := LETTER.search(answer):
+        return string.ascii_uppercase.index(found[1])
+    said = [n for n, text in enumerate(choices) if plain(text) in plain(answer)]
+    return said[0] if len(said) == 1 else None
+
+
+def _first_word(answer: str, words: tuple[str, ...]) -> int | None:
+    found = [word for word in plain(answer).split() if word in words]
+    return words.index(found[0]) if found else None
+
+
+def plain(text: str) -> str:
+    """Lower case, without punctuation and articles, single spaces: TriviaQA's own comparison."""
+    return " ".join(ARTICLES.sub(" ", text.lower().translate(PUNCTUATION)).split())
+
+
+def last_number(text: str) -> float | None:
+    found = NUMBER.findall(text)
+    return float(found[-1].replace(",", "")) if found else None
+
+
+FILES = {
+    "triviaqa": "triviaqa",
+    "svamp": "svamp",
+    "simple_arithmetic": "simple_arithmetic",
+    "arc_easy": "arc_easy",
+    "openbook_qa": "openbook_qa",
+    "boolq": "boolq",
+}
+BUILDERS: dict[str, Callable[[Row], Question]] = {
+    "triviaqa": _trivia,
+    "svamp": _svamp,
+    "simple_arithmetic": _arithmetic,
+    "arc_easy": _choice("arc_easy"),
+    "openbook_qa": _choice("openbook_qa"),
+    "boolq": _boolq,
+}
+
+
+def group_of(questions: Iterable[Question]) -> dict[str, str]:
+    """Question id to group."""
+    return {question.id: question.group for question in questions}
