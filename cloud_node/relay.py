@@ -1,0 +1,134 @@
+"""The relay: knows the device's address and opaque bytes, and tells the gateway neither.
+
+Each frame is taken apart and built anew with its payload alone, so that no unknown field, metadata,
+deadline, user agent or peer address of the device travels on; what the gateway adds to a status
+stops here too. All devices share one warm pinned channel.
+
+``python -m cloud_node.relay --config FILE.json``
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+from grpc import aio
+from pydantic import Field
+
+from cloud_node import events
+from cloud_node.events import Component, Event
+from cloud_node.identity import open_channel
+from cloud_node.listening import ListenConfig, serve
+from cloud_node.refusals import refusing
+from cloud_node.service import PinnedEndpoint, Service, ServiceConfig, main
+from lanai.errors import CloudRefused, RefusalCode
+from protos.lanai.v1alpha import gateway_pb2_grpc as stubs
+from protos.lanai.v1alpha.gateway_pb2 import Opaque
+
+__all__ = ["RelayConfig", "RelayService"]
+
+
+class RelayConfig(ServiceConfig):
+    """Where the relay listens, and the one gateway it talks to."""
+
+    listen: ListenConfig
+    gateway: PinnedEndpoint
+    max_request_bytes: int = Field(2 * 2**20, ge=1024)
+    """All frames of one exchange from the device together."""
+    max_exchanges: int = Field(512, ge=1)
+    timeout_s: float = Field(600.0, gt=0)
+
+
+@dataclass(slots=True)
+class _Allowance:
+    """Bytes one device may still send in one exchange."""
+
+    left: int
+
+    def take(self, size: int) -> None:
+        self.left -= size
+        if self.left < 0:
+            raise _too_large()
+
+
+class RelayService(stubs.RelayServicer):
+    """Both methods of the wire. Holds no state of any device."""
+
+    def __init__(
+        self, gateway: stubs.GatewayAsyncStub, config: RelayConfig, log: events.EventLog
+    ) -> None:
+        self._gateway = gateway
+        self._config = config
+        self._log = log
+        self._live = 0
+
+    async def Exchange(  # noqa: N802  the wire's name
+        self, request_iterator: AsyncIterator[Opaque], context: aio.ServicerContext[Any, Any]
+    ) -> AsyncIterator[Opaque]:
+        """Forward frames both ways until either side ends."""
+        async with refusing(context, self._refused):
+            if self._live >= self._config.max_exchanges:
+                raise CloudRefused("too many exchanges", refusal=RefusalCode.BUSY)
+            self._live += 1
+            try:
+                async with aclosing(self._forward(request_iterator)) as frames:
+                    async for frame in frames:
+                        yield frame
+            finally:
+                self._live -= 1
+
+    async def Fetch(  # noqa: N802
+        self, request: Opaque, context: aio.ServicerContext[Any, Any]
+    ) -> Opaque:
+        """Forward one question and its answer."""
+        async with refusing(context, self._refused):
+            _Allowance(self._config.max_request_bytes).take(len(request.payload))
+            answer = await self._gateway.Fetch(
+                Opaque(payload=request.payload), timeout=self._config.timeout_s
+            )
+        return Opaque(payload=answer.payload)
+
+    async def _forward(self, frames: AsyncIterator[Opaque]) -> AsyncGenerator[Opaque]:
+        allowance = _Allowance(self._config.max_request_bytes)
+        call = self._gateway.Exchange(_rebuilt(frames, allowance), timeout=self._config.timeout_s)
+        try:
+            async for frame in call:
+                yield Opaque(payload=frame.payload)
+        except asyncio.CancelledError:
+            # gRPC cancels the call when the frames it is fed raise; tell that from a lost device.
+            if allowance.left < 0:
+                raise _too_large() from None
+            raise
+        finally:
+            call.cancel()
+
+    def _refused(self, code: RefusalCode) -> None:
+        self._log.emit(Event.REQUEST_REFUSED, {events.Field.CODE: code})
+
+
+async def _rebuilt(frames: AsyncIterator[Opaque], allowance: _Allowance) -> AsyncIterator[Opaque]:
+    async for frame in frames:
+        allowance.take(len(frame.payload))
+        yield Opaque(payload=frame.payload)
+
+
+def _too_large() -> CloudRefused:
+    return CloudRefused("request too large", refusal=RefusalCode.TOO_LARGE)
+
+
+async def run(config: RelayConfig, service: Service) -> None:
+    """The process: a server for devices, one channel to the gateway."""
+    channel = open_channel(config.gateway.address, config.gateway.certificate.encode())
+    channel.get_state(try_to_connect=True)
+    relay = RelayService(stubs.GatewayStub(channel), config, service.log)
+    try:
+        await serve(
+            service, config.listen, lambda server: stubs.add_RelayServicer_to_server(relay, server)
+        )
+    finally:
+        await channel.close(None)
+
+
+if __name__ == "__main__":
+    main(Component.RELAY, RelayConfig, run)
