@@ -27,7 +27,7 @@ class Norm:
 
 @dataclass(slots=True, kw_only=True)
 class Attention:
-    """One layer's attention. ``norm_q`` and ``norm_k`` norm single heads; ``scale`` is of products."""
+    """One layer's attention. ``norm_q``, ``norm_k`` norm single heads; ``scale`` is of products."""
 
     layer: int
     shape: LayerShape

@@ -1,0 +1,14 @@
+"""Everything that turns text into token ids and back. No torch.
+
+Trusts the model's own tokenizer and chat template as data: the template runs in jinja2's immutable
+sandbox. Refuses to let text become a control token: what a user, a system message or an earlier
+answer says is encoded as plain text, whatever it looks like.
+
+Texts and ids are user content: nothing here logs them, and errors never carry them.
+"""
+
+from inference.text.messages import ChatMessage
+from inference.text.model import TextModel, load_text_model
+from inference.text.stream import TextStream
+
+__all__ = ["ChatMessage", "TextModel", "TextStream", "load_text_model"]

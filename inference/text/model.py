@@ -1,0 +1,86 @@
+"""The text side of one model: encode, render a conversation, decode, know where answers end."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from inference.formats import locate
+from inference.text.few_shot import STOP_STRINGS, render_few_shot
+from inference.text.gguf_text import read_gguf
+from inference.text.huggingface_text import read_huggingface
+from inference.text.messages import ChatMessage
+from inference.text.stream import TextStream
+from inference.text.template import ChatTemplate
+from inference.text.vocabulary import Vocabulary
+from lanai.content import TokenIds
+from lanai.errors import UnsupportedModel, UsageError
+
+__all__ = ["TextModel", "load_text_model"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class TextModel:
+    """Turns text into ids and back for one model. Build it with ``load_text_model``.
+
+    ``template`` ``None`` means the built-in few-shot form. ``bos_id`` is the token every sequence of
+    this model begins with, ``None`` when it has none; ``render`` already places it.
+    """
+
+    tokens: Vocabulary
+    template: ChatTemplate | None
+    bos_id: int | None
+    stop_ids: frozenset[int]
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of token ids."""
+        return self.tokens.size
+
+    @property
+    def stop_strings(self) -> tuple[str, ...]:
+        """Texts that end an answer in this model's form; ``decoder`` watches for them."""
+        return STOP_STRINGS if self.template is None else ()
+
+    def encode(self, text: str) -> TokenIds:
+        """Plain text to ids: nothing added, no control token made. ``UsageError`` if not Unicode."""
+        return self.tokens.encode(text)
+
+    def render(self, messages: Sequence[ChatMessage]) -> TokenIds:
+        """The conversation and the opening of the next answer.
+
+        Raises ``UsageError`` for no messages or a conversation the template refuses, and
+        ``UnsupportedModel`` for a template that cannot be followed.
+        """
+        if not messages:
+            raise UsageError("a conversation needs at least one message")
+        if self.template is not None:
+            return self.tokens.encode_parts(self.template.render(messages))
+        ids = self.tokens.encode_parts(render_few_shot(messages))
+        return ids if self.bos_id is None else TokenIds((self.bos_id, *ids))
+
+    def decoder(self, stop: Sequence[str] = ()) -> TextStream:
+        """A stream for one answer that ends at ``stop`` or at the form's own stop strings."""
+        return TextStream(
+            self.tokens, (*self.stop_strings, *stop), strip_start=self.template is None
+        )
+
+
+def load_text_model(path: Path) -> TextModel:
+    """The text side of the model at ``path`` (folder or file). Loads no torch.
+
+    Raises ``ModelNotFound``, ``ModelFormatError`` or ``UnsupportedModel``.
+    """
+    files = locate(path)
+    if files.chat_form not in (None, "few_shot"):
+        raise UnsupportedModel(
+            f"chat form {files.chat_form!r} is not built here", hint="built: few_shot"
+        )
+    read = read_gguf if files.format == "gguf" else read_huggingface
+    parts = read(files.weights)
+    few_shot = files.chat_form == "few_shot" or parts.template is None
+    return TextModel(
+        tokens=parts.tokens,
+        template=None if few_shot else parts.template,
+        bos_id=parts.bos_id,
+        stop_ids=parts.stop_ids,
+    )
