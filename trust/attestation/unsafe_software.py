@@ -80,15 +80,10 @@ class UnsafeSoftwareVerifier:
         # 2 signed exactly this
         _check_signature(public_key, signature, statement)
         # 3 for exactly these keys
-        read = _read_statement(statement)
-        if read.values["report_data"] != report_data.hex():
+        claims, bound = _read_statement(statement)
+        if bound != report_data.hex():
             raise _rejected("the evidence is for other keys", Rejection.KEY_BINDING)
-        return Claims(
-            kind=self.kind,
-            software=read.text("software", DIGEST),
-            weights=read.text("weights", DIGEST),
-            configuration=read.text("configuration", DIGEST),
-        )
+        return claims
 
 
 def _check_signature(public_key: bytes, signature: bytes, statement: bytes) -> None:
@@ -98,14 +93,20 @@ def _check_signature(public_key: bytes, signature: bytes, statement: bytes) -> N
         raise _rejected("the signature does not verify", Rejection.SIGNATURE) from error
 
 
-def _read_statement(statement: bytes) -> Fields:
+def _read_statement(statement: bytes) -> tuple[Claims, str]:
+    """What is claimed, and the report data (hex) it is claimed for."""
     try:
         read = Fields.exactly(read_canonical(statement, limit=_MAX_STATEMENT), _NAMES)
         read.text("schema", _SCHEMA)
-        read.text("report_data", DIGEST)
+        claims = Claims(
+            kind=UNSAFE_SOFTWARE,
+            software=read.text("software", DIGEST),
+            weights=read.text("weights", DIGEST),
+            configuration=read.text("configuration", DIGEST),
+        )
+        return claims, read.text("report_data", DIGEST)
     except TrustError as error:
         raise _rejected(f"the statement is refused: {error.message}", error.reason) from error
-    return read
 
 
 def _rejected(message: str, reason: Rejection) -> EvidenceRejected:
