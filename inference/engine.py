@@ -5,10 +5,10 @@ strings: the caller owns those, and hands a token bitmask for each step when out
 A crash of the child fails its requests with ``EngineCrashed`` and nothing else.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ __all__ = [
     "Engine",
     "EngineInfo",
     "Event",
+    "EventStream",
     "FinishReason",
     "Finished",
     "GenerateOptions",
@@ -30,7 +31,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """How the next token is drawn. ``temperature`` 0 is greedy; ``top_k`` 0 and ``top_p`` 1 are off."""
+    """How the next token is drawn. ``temperature`` 0 is greedy; ``top_k`` 0, ``top_p`` 1: off."""
 
     temperature: float = 0.0
     top_p: float = 1.0
@@ -99,6 +100,17 @@ class Finished:
 Event = Prefilled | Token | Finished
 
 
+class EventStream(Protocol):
+    """The events of one request, in order; an async iterator that can be closed."""
+
+    def __aiter__(self) -> Self: ...
+
+    async def __anext__(self) -> Event: ...
+
+    async def aclose(self) -> None:
+        """Cancel the request if it still runs and free its cache. Idempotent."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineInfo:
     architecture: str
@@ -111,7 +123,7 @@ class EngineInfo:
 
 
 class Constraint(Protocol):
-    """Owned by the caller; asked before every step, so grammar and schema never reach the engine."""
+    """Owned by the caller and asked before every step: no grammar or schema reaches the engine."""
 
     def allowed(self, generated: Sequence[int]) -> NDArray[np.uint32] | None:
         """Bitmask of allowed next tokens, shape (ceil(vocabulary / 32),), bit i%32 of word i//32.
@@ -132,16 +144,17 @@ class Engine(Protocol):
         request_id: str | None = None,
         adapter: str | None = None,
         constraint: Constraint | None = None,
-    ) -> AsyncIterator[Event]:
+    ) -> EventStream:
         """Run one request: ``Prefilled``, then ``Token`` …, then ``Finished``.
 
-        Closing the iterator cancels and frees the request's cache at once. Raises
-        ``ContextOverflow`` when ids and ``max_tokens`` exceed the context, ``EngineCrashed`` when
-        the child ends, ``EngineClosed`` after ``close``.
+        Closing the stream cancels and frees the request's cache at once. Raises
+        ``ContextOverflow`` when ids and ``max_tokens`` exceed the context, ``UsageError`` for
+        options that make no sense, ``EngineCrashed`` when the child ends, ``EngineClosed`` after
+        ``close``.
         """
 
     async def cancel(self, request_id: str) -> None:
-        """End one request; its iterator ends with ``Finished(CANCELLED)``. Unknown ids are ignored."""
+        """End one request; its stream ends with ``Finished(CANCELLED)``. Unknown id: ignored."""
 
     async def close(self) -> None:
         """End the child. Idempotent."""

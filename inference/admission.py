@@ -1,0 +1,79 @@
+"""What an engine checks before a request costs anything. Shared by every engine implementation."""
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.engine import EngineInfo, GenerateOptions, Sampling
+from inference.sampling import allowed_tokens
+from lanai.errors import ContextOverflow, UsageError
+
+__all__ = ["check_adapter", "check_mask", "check_options", "check_prompt"]
+
+MAX_STOP_IDS: Final = 4096
+
+
+def check_prompt(
+    ids: Sequence[int], options: GenerateOptions, info: EngineInfo
+) -> NDArray[np.int32]:
+    """The prompt as int32, shape (n,). Raises ``ContextOverflow``, ``UsageError``."""
+    used = len(ids) + options.max_tokens
+    if used > info.context_tokens:
+        raise ContextOverflow(
+            f"{len(ids)} prompt tokens and {options.max_tokens} for the answer exceed the "
+            f"context of {info.context_tokens}",
+            limit=info.context_tokens,
+            used=used,
+            hint="shorten the prompt, or lower max_tokens",
+        )
+    if len(ids) == 0:
+        raise UsageError("the prompt is empty")
+    try:
+        prompt = np.asarray(ids, dtype=np.int64)
+    except (TypeError, ValueError, OverflowError):
+        raise UsageError("token ids are not whole numbers") from None
+    if prompt.min() < 0 or prompt.max() >= info.vocabulary:
+        raise UsageError(f"a token id is outside the vocabulary of {info.vocabulary}")
+    return prompt.astype("<i4")
+
+
+def check_options(options: GenerateOptions) -> None:
+    """Raises ``UsageError`` naming the first option that makes no sense."""
+    if options.max_tokens < 0:
+        raise UsageError("max_tokens is negative")
+    if len(options.stop_ids) > MAX_STOP_IDS:
+        raise UsageError(f"more than {MAX_STOP_IDS} stop ids")
+    check_sampling(options.sampling)
+
+
+def check_sampling(sampling: Sampling) -> None:
+    """Raises ``UsageError``: nothing is clamped silently."""
+    if not (math.isfinite(sampling.temperature) and sampling.temperature >= 0):
+        raise UsageError("temperature is not a number of at least 0")
+    if not 0 < sampling.top_p <= 1:
+        raise UsageError("top_p is not in (0, 1]")
+    if sampling.top_k < 0:
+        raise UsageError("top_k is negative")
+    if sampling.seed is not None and not 0 <= sampling.seed < 1 << 64:
+        raise UsageError("seed is not an unsigned 64-bit number")
+
+
+def check_adapter(adapter: str | None) -> None:
+    """Raises ``UsageError`` for a named adapter: this engine holds the base weights only."""
+    if adapter is not None:
+        raise UsageError("this engine has no adapters loaded", hint="leave `adapter` unset")
+
+
+def check_mask(mask: NDArray[np.uint32] | None, vocabulary: int) -> NDArray[np.uint32] | None:
+    """The constraint's bitmask, found well-formed and not empty. Raises ``UsageError``."""
+    if mask is None:
+        return None
+    words = -(-vocabulary // 32)
+    if mask.shape != (words,) or mask.dtype != np.uint32:
+        raise UsageError(f"the constraint's mask is not uint32 of shape ({words},)")
+    if not allowed_tokens(mask, vocabulary).any():
+        raise UsageError("the constraint allows no token")
+    return mask

@@ -1,0 +1,237 @@
+"""What the frames between parent and child say, and how values become messages and back.
+
+| parent → child                      | child → parent                                      |
+|-------------------------------------|-----------------------------------------------------|
+| ``load``: folder, context, threads  | ``ready``: ``EngineInfo``; or ``unloadable``: code  |
+| ``submit``: options, array prompt   | ``prefilled``, ``token``, ``finished``              |
+| ``mask``: array mask, or none       | ``ask``: the next step needs a mask                 |
+| ``cancel``                          | ``failed``: code                                    |
+
+The end of the stream, in either direction, means that the other side is gone.
+"""
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.engine import (
+    EngineInfo,
+    Finished,
+    FinishReason,
+    GenerateOptions,
+    Prefilled,
+    Sampling,
+    Token,
+    TokenStatistics,
+)
+from inference.scheduler import FailureCode, MaskNeeded, Outcome, RequestFailed
+from inference.wire import Message
+from lanai.errors import EngineCrashed
+
+__all__ = [
+    "LoadFailure",
+    "LoadOrder",
+    "Submission",
+    "cancel_message",
+    "info_message",
+    "mask_message",
+    "outcome_message",
+    "parse_info",
+    "parse_load_failure",
+    "parse_mask",
+    "parse_outcome",
+    "unloadable_message",
+]
+
+
+class LoadFailure(StrEnum):
+    """Why the model did not load: the only words about it that leave the child."""
+
+    NOT_FOUND = "not_found"
+    FORMAT = "format"
+    UNSUPPORTED = "unsupported"
+    CONTEXT = "context"
+    NO_MEMORY = "no_memory"
+    INTERNAL = "internal"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadOrder:
+    """The first message: what the child shall become."""
+
+    model: Path
+    context_tokens: int
+    threads: int
+    weights_sha256: str
+
+    def to_message(self) -> Message:
+        return Message(kind="load", fields={**asdict(self), "model": str(self.model)})
+
+    @classmethod
+    def parse(cls, message: Message) -> "LoadOrder":
+        fields = _fields(message, "load")
+        return cls(**{**fields, "model": Path(fields["model"])})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """One request on its way to the scheduler."""
+
+    request_id: str
+    prompt: NDArray[np.int32]
+    options: GenerateOptions
+    constrained: bool
+
+    def to_message(self) -> Message:
+        options = asdict(self.options)
+        options["stop_ids"] = sorted(self.options.stop_ids)
+        return Message(
+            kind="submit",
+            fields={
+                "request": self.request_id,
+                "options": options,
+                "constrained": self.constrained,
+            },
+            arrays={"prompt": self.prompt},
+        )
+
+    @classmethod
+    def parse(cls, message: Message) -> "Submission":
+        fields = _fields(message, "submit")
+        options = dict(fields["options"])
+        options["sampling"] = Sampling(**options["sampling"])
+        options["stop_ids"] = frozenset(options["stop_ids"])
+        return cls(
+            request_id=fields["request"],
+            prompt=message.arrays["prompt"],
+            options=GenerateOptions(**options),
+            constrained=fields["constrained"],
+        )
+
+
+def info_message(info: EngineInfo) -> Message:
+    """``ready``."""
+    return Message(kind="ready", fields=asdict(info))
+
+
+def parse_info(message: Message) -> EngineInfo:
+    """Raises ``EngineCrashed`` when the message is not ``ready``."""
+    try:
+        return EngineInfo(**_fields(message, "ready"))
+    except TypeError:
+        raise _unexpected() from None
+
+
+def unloadable_message(failure: LoadFailure) -> Message:
+    return Message(kind="unloadable", fields={"code": failure.value})
+
+
+def parse_load_failure(message: Message) -> LoadFailure:
+    """The code; one this version does not know is ``INTERNAL``."""
+    code = message.fields.get("code")
+    return LoadFailure(code) if code in set(LoadFailure) else LoadFailure.INTERNAL
+
+
+def cancel_message(request_id: str) -> Message:
+    return Message(kind="cancel", fields={"request": request_id})
+
+
+def mask_message(request_id: str, mask: NDArray[np.uint32] | None) -> Message:
+    """The answer to ``ask``; no array means that every token is allowed."""
+    arrays = {} if mask is None else {"mask": mask.astype("<u4", copy=False)}
+    return Message(kind="mask", fields={"request": request_id}, arrays=arrays)
+
+
+def parse_mask(message: Message) -> tuple[str, NDArray[np.uint32] | None]:
+    return message.fields["request"], message.arrays.get("mask")
+
+
+def outcome_message(request_id: str, outcome: Outcome) -> Message:
+    """What the scheduler said about one request, as a message."""
+    to = {"request": request_id}
+    match outcome:
+        case Prefilled():
+            return _prefilled_message(to, outcome)
+        case Token(id=token, statistics=statistics):
+            return Message(
+                kind="token", fields={**to, "id": token, "statistics": _packed(statistics)}
+            )
+        case Finished(reason=reason, output_tokens=count, decode_s=decode_s):
+            facts = {"reason": reason.value, "output_tokens": count, "decode_s": decode_s}
+            return Message(kind="finished", fields={**to, **facts})
+        case RequestFailed(code=code):
+            return Message(kind="failed", fields={**to, "code": code.value})
+        case MaskNeeded():
+            return Message(kind="ask", fields=to)
+
+
+def _prefilled_message(to: dict[str, Any], event: Prefilled) -> Message:
+    facts = {
+        "input_tokens": event.input_tokens,
+        "queue_s": event.queue_s,
+        "prefill_s": event.prefill_s,
+        "statistics": _packed(event.statistics),
+    }
+    hidden = event.hidden_state
+    arrays = {} if hidden is None else {"hidden": hidden.astype("<f4", copy=False)}
+    return Message(kind="prefilled", fields={**to, **facts}, arrays=arrays)
+
+
+def parse_outcome(message: Message) -> tuple[str, Outcome]:
+    """The request's id and what happened to it. Raises ``EngineCrashed`` for unknown words."""
+    try:
+        fields = dict(message.fields)
+        return fields.pop("request"), _outcome(message, fields)
+    except (KeyError, TypeError, ValueError):
+        raise _unexpected() from None
+
+
+def _outcome(message: Message, fields: dict[str, Any]) -> Outcome:
+    match message.kind:
+        case "token":
+            return Token(id=fields["id"], statistics=_unpacked(fields["statistics"]))
+        case "prefilled":
+            fields["statistics"] = _unpacked(fields["statistics"])
+            return Prefilled(**fields, hidden_state=message.arrays.get("hidden"))
+        case "finished":
+            fields["reason"] = FinishReason(fields["reason"])
+            return Finished(**fields)
+        case "failed":
+            return RequestFailed(code=FailureCode(fields["code"]))
+        case "ask":
+            return MaskNeeded()
+    raise _unexpected()
+
+
+def _packed(statistics: TokenStatistics | None) -> list[float | None] | None:
+    if statistics is None:
+        return None
+    return [
+        statistics.entropy,
+        statistics.margin,
+        statistics.top_probability,
+        statistics.chosen_log_probability,
+    ]
+
+
+def _unpacked(values: list[Any] | None) -> TokenStatistics | None:
+    if values is None:
+        return None
+    entropy, margin, top, chosen = values
+    return TokenStatistics(
+        entropy=entropy, margin=margin, top_probability=top, chosen_log_probability=chosen
+    )
+
+
+def _fields(message: Message, kind: str) -> dict[str, Any]:
+    if message.kind != kind:
+        raise _unexpected()
+    return message.fields
+
+
+def _unexpected() -> EngineCrashed:
+    return EngineCrashed("unexpected message between the engine and its child")

@@ -1,0 +1,298 @@
+"""Which request runs next: plain Python; no process, no torch, the clock is a parameter.
+
+Requests take turns, one unit each: a piece of the prompt (so that a long prompt holds nobody up) or
+one generated token. A request whose output is constrained asks its caller for a mask after each
+token and is passed over until the mask comes. At most ``live_limit`` requests hold a cache; the
+others queue in order of arrival. When a request ends, for whatever reason, its cache and its prompt
+are overwritten in the same call.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.engine import (
+    Event,
+    Finished,
+    FinishReason,
+    GenerateOptions,
+    Prefilled,
+    Token,
+    TokenStatistics,
+)
+from inference.sampling import Sampler, statistics
+from lanai.errors import EngineError, LanaiError
+
+__all__ = [
+    "FailureCode",
+    "MaskNeeded",
+    "Outcome",
+    "Prediction",
+    "RequestFailed",
+    "Runner",
+    "Scheduler",
+    "Slot",
+]
+
+PREFILL_PIECE: Final = 256
+LIVE_LIMIT: Final = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """What comes after the last id of a piece. The arrays belong to the caller."""
+
+    logits: NDArray[np.float32]  # (vocabulary,)
+    hidden: NDArray[np.float32]  # (width,)
+
+
+class Slot(Protocol):
+    """One request's place in the model: its cache."""
+
+    def forward(self, ids: NDArray[np.int32]) -> Prediction:
+        """Append ``ids``, shape (n,), n ≥ 1. Raises ``EngineError`` or ``MemoryError``."""
+
+    def wipe(self) -> None:
+        """Overwrite the cache with zeroes and let go of it."""
+
+
+class Runner(Protocol):
+    """The model, as far as the scheduler sees it."""
+
+    def begin(self, prompt: int, answer: int) -> Slot:
+        """A cache for so many tokens. Raises ``LanaiError`` or ``MemoryError``."""
+
+
+class FailureCode(StrEnum):
+    """Why one request failed: the only words about it that leave the child."""
+
+    NO_MEMORY = "no_memory"
+    MODEL_FAILED = "model_failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaskNeeded:
+    """The caller must give the bitmask of the next token."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestFailed:
+    """The request ended without an answer; the others go on."""
+
+    code: FailureCode
+
+
+Outcome = Event | MaskNeeded | RequestFailed
+Outcomes = Iterator[tuple[str, Outcome]]
+
+
+class Phase(StrEnum):
+    QUEUED = "queued"
+    PREFILL = "prefill"
+    FORWARD = "forward"
+    """The last token is not in the cache yet."""
+    DRAW = "draw"
+    """The prediction is there; the next token is not drawn yet."""
+    ENDED = "ended"
+
+
+@dataclass(slots=True, kw_only=True, repr=False)
+class Request:
+    """A request's state. No ``repr``: it holds ids."""
+
+    prompt: NDArray[np.int32]
+    options: GenerateOptions
+    constrained: bool
+    arrived: float
+    sampler: Sampler
+    phase: Phase = Phase.QUEUED
+    slot: Slot | None = None
+    started: float = 0.0
+    prefilled: float = 0.0
+    position: int = 0
+    last: int = 0
+    produced: int = 0
+    prediction: Prediction | None = None
+    mask: NDArray[np.uint32] | None = None
+    mask_known: bool = True
+
+    @property
+    def runnable(self) -> bool:
+        return self.phase is not Phase.DRAW or self.mask_known
+
+
+class Scheduler:
+    """Takes requests, gives outcomes in the order they happen. Single-threaded."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        prefill_piece: int = PREFILL_PIECE,
+        live_limit: int = LIVE_LIMIT,
+    ) -> None:
+        self._runner = runner
+        self._clock = clock
+        self._piece = prefill_piece
+        self._live_limit = live_limit
+        self._requests: dict[str, Request] = {}
+        self._turns: deque[str] = deque()
+        self._queue: deque[str] = deque()
+
+    def submit(
+        self,
+        request_id: str,
+        prompt: NDArray[np.int32],
+        options: GenerateOptions,
+        *,
+        constrained: bool = False,
+    ) -> None:
+        """Queue a request. ``prompt`` is overwritten once it is in the cache."""
+        self._requests[request_id] = Request(
+            prompt=prompt,
+            options=options,
+            constrained=constrained,
+            arrived=self._clock(),
+            sampler=Sampler(options.sampling),
+        )
+        self._queue.append(request_id)
+
+    def give_mask(self, request_id: str, mask: NDArray[np.uint32] | None) -> None:
+        """The answer to ``MaskNeeded``. Unknown ids are ignored: the request may have ended."""
+        if (request := self._requests.get(request_id)) is not None:
+            request.mask, request.mask_known = mask, True
+
+    def cancel(self, request_id: str) -> Outcomes:
+        """End a request at once. Unknown ids are ignored."""
+        if (request := self._requests.get(request_id)) is not None:
+            yield request_id, self._finished(request_id, request, FinishReason.CANCELLED)
+
+    @property
+    def idle(self) -> bool:
+        """Nothing can run until a message comes."""
+        admissible = self._queue and len(self._turns) < self._live_limit
+        return not admissible and not any(self._requests[i].runnable for i in self._turns)
+
+    def step(self) -> Outcomes:
+        """Run one unit of the request whose turn it is."""
+        self._admit()
+        for _ in range(len(self._turns)):
+            request_id = self._turns[0]
+            self._turns.rotate(-1)
+            request = self._requests[request_id]
+            if request.runnable:
+                yield from self._guarded(request_id, request)
+                return
+
+    def _admit(self) -> None:
+        while self._queue and len(self._turns) < self._live_limit:
+            self._turns.append(self._queue.popleft())
+
+    def _guarded(self, request_id: str, request: Request) -> Outcomes:
+        try:
+            yield from self._unit(request_id, request)
+        except MemoryError:
+            yield self._failed(request_id, request, FailureCode.NO_MEMORY)
+        except LanaiError:
+            yield self._failed(request_id, request, FailureCode.MODEL_FAILED)
+
+    def _unit(self, request_id: str, request: Request) -> Outcomes:
+        if request.phase in (Phase.QUEUED, Phase.PREFILL):
+            yield from self._prefill(request_id, request)
+        elif request.phase is Phase.FORWARD:
+            request.prediction = self._forward(request, np.array([request.last], dtype=np.int32))
+            request.phase = Phase.DRAW
+        if request.phase is Phase.DRAW and request.mask_known:
+            yield from self._draw(request_id, request)
+
+    def _prefill(self, request_id: str, request: Request) -> Outcomes:
+        if request.phase is Phase.QUEUED:
+            request.started, request.phase = self._clock(), Phase.PREFILL
+            request.slot = self._runner.begin(request.prompt.size, request.options.max_tokens)
+        piece = request.prompt[request.position : request.position + self._piece]
+        prediction = self._forward(request, piece)
+        request.position += piece.size
+        if request.position < request.prompt.size:
+            return
+        request.prefilled = self._clock()
+        request.phase, request.prediction = Phase.DRAW, prediction
+        yield request_id, _prefilled(request, prediction)
+        request.prompt.fill(0)
+        if request.options.max_tokens == 0:
+            yield request_id, self._finished(request_id, request, FinishReason.LENGTH)
+        else:
+            yield from self._ask_mask(request_id, request)
+
+    def _draw(self, request_id: str, request: Request) -> Outcomes:
+        """Draw a token; end the request on a stop id or when the answer is full."""
+        if request.prediction is None:
+            raise EngineError("no prediction to draw from")
+        token = request.sampler.draw(request.prediction.logits, request.mask)
+        if token in request.options.stop_ids:
+            yield request_id, self._finished(request_id, request, FinishReason.STOP)
+            return
+        request.last, request.phase = token, Phase.FORWARD
+        request.produced += 1
+        yield request_id, Token(id=token, statistics=_statistics(request, token))
+        request.prediction = None
+        if request.produced == request.options.max_tokens:
+            yield request_id, self._finished(request_id, request, FinishReason.LENGTH)
+        else:
+            yield from self._ask_mask(request_id, request)
+
+    def _ask_mask(self, request_id: str, request: Request) -> Outcomes:
+        # Asked before the token's forward pass, so that the answer travels meanwhile.
+        if request.constrained:
+            request.mask, request.mask_known = None, False
+            yield request_id, MaskNeeded()
+
+    def _forward(self, request: Request, ids: NDArray[np.int32]) -> Prediction:
+        if request.slot is None:
+            raise EngineError("the request holds no cache")
+        return request.slot.forward(ids)
+
+    def _finished(self, request_id: str, request: Request, reason: FinishReason) -> Finished:
+        decode_s = self._clock() - request.prefilled if request.prefilled else 0.0
+        self._release(request_id, request)
+        return Finished(reason=reason, output_tokens=request.produced, decode_s=decode_s)
+
+    def _failed(
+        self, request_id: str, request: Request, code: FailureCode
+    ) -> tuple[str, RequestFailed]:
+        self._release(request_id, request)
+        return request_id, RequestFailed(code=code)
+
+    def _release(self, request_id: str, request: Request) -> None:
+        del self._requests[request_id]
+        request.phase = Phase.ENDED
+        for line in (self._turns, self._queue):
+            if request_id in line:
+                line.remove(request_id)
+        request.prompt.fill(0)
+        request.last, request.prediction, request.mask = 0, None, None
+        if request.slot is not None:
+            request.slot.wipe()
+            request.slot = None
+
+
+def _prefilled(request: Request, prediction: Prediction) -> Prefilled:
+    return Prefilled(
+        input_tokens=request.prompt.size,
+        queue_s=request.started - request.arrived,
+        prefill_s=request.prefilled - request.started,
+        hidden_state=prediction.hidden if request.options.hidden_state else None,
+        statistics=_statistics(request, None),
+    )
+
+
+def _statistics(request: Request, chosen: int | None) -> TokenStatistics | None:
+    if not request.options.statistics or request.prediction is None:
+        return None
+    return statistics(request.prediction.logits, chosen)

@@ -1,0 +1,54 @@
+"""Starting the engine's child, and what its refusal to load means to a person."""
+
+import os
+import socket
+import subprocess
+import sys
+
+from inference.dialogue import LoadFailure
+from lanai.errors import (
+    ConfigError,
+    EngineCrashed,
+    EngineError,
+    LanaiError,
+    ModelFormatError,
+    ModelNotFound,
+    UnsupportedModel,
+)
+
+__all__ = ["load_error", "spawn_child"]
+
+
+def spawn_child(theirs: socket.socket, threads: int) -> "subprocess.Popen[bytes]":
+    """A process that has ``theirs``, and nothing else of ours. Raises ``EngineCrashed``."""
+    descriptor = theirs.fileno()
+    try:
+        return subprocess.Popen(
+            # -P: the working folder must not be a place to import code from.
+            [sys.executable, "-P", "-m", "inference.child", str(descriptor)],
+            pass_fds=(descriptor,),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+        )
+    except OSError as error:
+        raise EngineCrashed("cannot start the engine's process") from error
+
+
+def load_error(failure: LoadFailure) -> LanaiError:
+    """The error a caller of ``ProcessEngine.start`` sees."""
+    show = "`lanai models show NAME` prints what is known of it"
+    match failure:
+        case LoadFailure.NOT_FOUND:
+            return ModelNotFound("the engine found no model there", hint="`lanai models pull NAME`")
+        case LoadFailure.FORMAT:
+            return ModelFormatError("the model's files are damaged", hint="pull the model again")
+        case LoadFailure.UNSUPPORTED:
+            return UnsupportedModel("the model is of a kind that is not built here", hint=show)
+        case LoadFailure.CONTEXT:
+            return ConfigError("the model does not have so long a context", hint=show)
+        case LoadFailure.NO_MEMORY:
+            return EngineError("no memory to load the model", hint="choose a smaller model")
+        case LoadFailure.INTERNAL:
+            return EngineError("the model could not be loaded", hint=show)

@@ -1,0 +1,147 @@
+"""Frames between an engine's parent and its child: sans-IO, bounded, no pickle.
+
+    frame  = header length (u32, big-endian) ‖ blob length (u32) ‖ header ‖ blob
+    header = msgpack map: ``kind``, plain fields, and ``arrays``: [[name, dtype, shape], …]
+    blob   = the arrays' raw bytes in that order, C order, little-endian
+
+Token ids of a prompt travel in the blob, and a reader overwrites its buffer as soon as a frame is
+taken out, so that no copy of them outlives the request. A frame that breaks a rule ends the
+connection: both ends are ours, so a bad frame means a broken peer.
+"""
+
+import math
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgpack
+import numpy as np
+from numpy.typing import NDArray
+
+from lanai.errors import EngineCrashed
+
+__all__ = ["MAX_BLOB_BYTES", "MAX_HEADER_BYTES", "FrameReader", "Message", "encode"]
+
+MAX_HEADER_BYTES: Final = 1 << 16
+MAX_BLOB_BYTES: Final = 1 << 24  # 4 million token ids, or a hidden state of as many floats
+MAX_ARRAYS: Final = 8
+LENGTHS: Final = struct.Struct(">II")
+DTYPES: Final = {name: np.dtype(name) for name in ("<f4", "<i4", "<u4")}
+
+Fields = dict[str, Any]
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One frame's meaning. ``repr`` names the kind only: fields and arrays may be content."""
+
+    kind: str
+    fields: Fields = field(default_factory=dict, repr=False)
+    arrays: Arrays = field(default_factory=dict, repr=False)
+
+
+def encode(message: Message) -> bytearray:
+    """The frame of one message. Raises ``EngineCrashed`` when it exceeds the limits."""
+    arrays = {name: np.ascontiguousarray(array) for name, array in message.arrays.items()}
+    described = [[name, _dtype_name(a), list(a.shape)] for name, a in arrays.items()]
+    header = msgpack.packb({"kind": message.kind, "arrays": described, **message.fields})
+    blob_bytes = sum(array.nbytes for array in arrays.values())
+    _check_lengths(len(header), blob_bytes)
+    frame = bytearray(LENGTHS.pack(len(header), blob_bytes))
+    frame += header
+    for array in arrays.values():
+        frame += array.tobytes()
+    return frame
+
+
+class FrameReader:
+    """Bytes in, messages out; whole frames only."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes | memoryview) -> Iterator[Message]:
+        """Yield each message that ``data`` completes. Raises ``EngineCrashed`` on a bad frame."""
+        self._buffer += data
+        while (end := self._frame_end()) is not None:
+            try:
+                yield _decode(self._buffer, end)
+            finally:
+                self._forget(end)
+
+    def _frame_end(self) -> int | None:
+        if len(self._buffer) < LENGTHS.size:
+            return None
+        header_bytes, blob_bytes = LENGTHS.unpack_from(self._buffer)
+        _check_lengths(header_bytes, blob_bytes)
+        end = LENGTHS.size + header_bytes + blob_bytes
+        return end if len(self._buffer) >= end else None
+
+    def _forget(self, end: int) -> None:
+        self._buffer[:end] = bytes(end)
+        del self._buffer[:end]
+
+
+def _decode(buffer: bytearray, end: int) -> Message:
+    header_bytes, _ = LENGTHS.unpack_from(buffer)
+    blob_start = LENGTHS.size + header_bytes
+    with memoryview(buffer) as view:
+        header = _decode_header(view[LENGTHS.size : blob_start])
+        kind, described = header.pop("kind", None), header.pop("arrays", None)
+        if not isinstance(kind, str) or not isinstance(described, list):
+            raise _malformed()
+        return Message(
+            kind=kind, fields=header, arrays=_take_arrays(described, view[blob_start:end])
+        )
+
+
+def _decode_header(header: memoryview) -> Fields:
+    try:
+        value = msgpack.unpackb(header, strict_map_key=True, raw=False)
+    except (ValueError, TypeError, msgpack.UnpackException):
+        raise _malformed() from None
+    if not isinstance(value, dict):
+        raise _malformed()
+    return value
+
+
+def _take_arrays(described: list[Any], blob: memoryview) -> Arrays:
+    if len(described) > MAX_ARRAYS:
+        raise _malformed()
+    arrays: Arrays = {}
+    start = 0
+    for name, dtype, shape in map(_description, described):
+        end = start + dtype.itemsize * math.prod(shape)
+        if end > len(blob) or name in arrays:
+            raise _malformed()
+        # Copied out: the buffer is overwritten once the frame is done.
+        arrays[name] = np.frombuffer(blob[start:end], dtype=dtype).reshape(shape).copy()
+        start = end
+    if start != len(blob):
+        raise _malformed()
+    return arrays
+
+
+def _description(value: Any) -> tuple[str, np.dtype[Any], tuple[int, ...]]:
+    match value:
+        case [str(name), str(dtype), [*shape]] if dtype in DTYPES and len(shape) <= 2:
+            if all(type(side) is int and 0 <= side <= MAX_BLOB_BYTES for side in shape):
+                return name, DTYPES[dtype], tuple(shape)
+    raise _malformed()
+
+
+def _dtype_name(array: NDArray[Any]) -> str:
+    if array.dtype.str not in DTYPES:
+        raise _malformed()
+    return array.dtype.str
+
+
+def _check_lengths(header_bytes: int, blob_bytes: int) -> None:
+    if header_bytes > MAX_HEADER_BYTES or blob_bytes > MAX_BLOB_BYTES:
+        raise _malformed()
+
+
+def _malformed() -> EngineCrashed:
+    return EngineCrashed("malformed frame between the engine and its child")
