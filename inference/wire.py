@@ -66,10 +66,11 @@ class FrameReader:
         """Yield each message that ``data`` completes. Raises ``EngineCrashed`` on a bad frame."""
         self._buffer += data
         while (end := self._frame_end()) is not None:
+            frame = self._take(end)
             try:
-                yield _decode(self._buffer, end)
+                yield _decode(frame)
             finally:
-                self._forget(end)
+                frame[:] = bytes(end)
 
     def _frame_end(self) -> int | None:
         if len(self._buffer) < LENGTHS.size:
@@ -79,22 +80,22 @@ class FrameReader:
         end = LENGTHS.size + header_bytes + blob_bytes
         return end if len(self._buffer) >= end else None
 
-    def _forget(self, end: int) -> None:
+    def _take(self, end: int) -> bytearray:
+        frame = self._buffer[:end]
         self._buffer[:end] = bytes(end)
         del self._buffer[:end]
+        return frame
 
 
-def _decode(buffer: bytearray, end: int) -> Message:
-    header_bytes, _ = LENGTHS.unpack_from(buffer)
+def _decode(frame: bytearray) -> Message:
+    header_bytes, _ = LENGTHS.unpack_from(frame)
     blob_start = LENGTHS.size + header_bytes
-    with memoryview(buffer) as view:
-        header = _decode_header(view[LENGTHS.size : blob_start])
-        kind, described = header.pop("kind", None), header.pop("arrays", None)
-        if not isinstance(kind, str) or not isinstance(described, list):
-            raise _malformed()
-        return Message(
-            kind=kind, fields=header, arrays=_take_arrays(described, view[blob_start:end])
-        )
+    view = memoryview(frame)
+    header = _decode_header(view[LENGTHS.size : blob_start])
+    kind, described = header.pop("kind", None), header.pop("arrays", None)
+    if not isinstance(kind, str) or not isinstance(described, list):
+        raise _malformed()
+    return Message(kind=kind, fields=header, arrays=_take_arrays(described, view[blob_start:]))
 
 
 def _decode_header(header: memoryview) -> Fields:
