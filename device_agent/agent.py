@@ -17,7 +17,7 @@ from device_agent.runtime import Runtime
 from device_agent.session import AsyncSession
 from device_agent.traces import TraceStore, traces_path
 from device_agent.tracing import Tracing
-from lanai.errors import TraceError, TrustRootRejected
+from lanai.errors import LanaiError, TraceError
 from lanai.folders import Folders
 from lanai.settings import Settings
 from router import DataClass, Mode, Router
@@ -127,12 +127,10 @@ def open_tracing(path: Path) -> Tracing:
 
 
 def _enrolled(folders: Folders, settings: Settings) -> EnrolledCloud:
-    """The enrolled cluster. A refused trust root costs the cloud, never the device."""
-    try:
-        from device_agent.cloud import CloudClient
-    except ImportError:  # until the client is in the tree
-        return EnrolledCloud(None)
+    """The enrolled cluster. An enrolment that cannot be used costs the cloud, never the device."""
+    from device_agent.cloud import CloudClient
+
     try:
         return EnrolledCloud(CloudClient.enrolled(folders, settings))
-    except TrustRootRejected as error:
+    except LanaiError as error:
         return EnrolledCloud(None, refused=error)

@@ -117,6 +117,10 @@ class CloudStream(Protocol):
 
     def __aiter__(self) -> AsyncIterator[Content]: ...
     @property
+    def preparation(self) -> Sequence[CloudTiming]:
+        """The device's own steps before sending, since ``open`` began."""
+
+    @property
     def final(self) -> CloudFinal: ...
     @property
     def receipt(self) -> CloudReceipt: ...

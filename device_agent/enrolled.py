@@ -27,13 +27,13 @@ class CloudState:
 
 
 class EnrolledCloud:
-    """A cluster, none, or one whose trust root was refused."""
+    """A cluster, none, or one whose enrolment cannot be used (``refused`` says why)."""
 
     def __init__(
         self,
         client: Cloud | None,
         *,
-        refused: TrustError | None = None,
+        refused: LanaiError | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
@@ -50,7 +50,7 @@ class EnrolledCloud:
 
     @property
     def client(self) -> Cloud:
-        """Raises what refused the trust root, or ``CloudUnavailable`` when nothing is enrolled."""
+        """Raises what refused the enrolment, or ``CloudUnavailable`` when nothing is enrolled."""
         if self._refused is not None:
             raise self._refused
         if self._client is None:
@@ -68,7 +68,7 @@ class EnrolledCloud:
         """Ask again next time: something just failed."""
         self._seen = None
 
-    def rejection(self, state: CloudState) -> TrustError:
+    def rejection(self, state: CloudState) -> LanaiError:
         """Why no node may be used, as the error that a request without alternative raises."""
         if self._refused is not None:
             return self._refused
@@ -95,9 +95,10 @@ class EnrolledCloud:
             return CloudState(facts=CloudFacts(configured=True), part=part)
 
 
-def _refused(error: TrustError) -> CloudState:
-    facts = CloudFacts(configured=True, reachable=True, verified_nodes=0)
-    part = PartState(ready=False, reason=f"{error.message} ({error.reason})", hint=error.hint)
+def _refused(error: LanaiError) -> CloudState:
+    """A refused trust root is a cloud that cannot be verified; other faults, one out of reach."""
+    facts = CloudFacts(configured=True, reachable=isinstance(error, TrustError))
+    part = PartState(ready=False, reason=error.message, hint=error.hint)
     return CloudState(facts=facts, part=part)
 
 

@@ -7,7 +7,8 @@
     5. Write the outcome into the ledger, however it ended.
 
 The node's clock is never compared with ours: its timings count from its receipt of the header, and
-are drawn from our moment of sending. They so appear early by the time the header travelled.
+are drawn from our moment of sending, the end of our own preparation. They so appear early by the
+time the header travelled, and by the first try's when the client tried twice.
 """
 
 import asyncio
@@ -18,18 +19,28 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-from device_agent.cloud_seam import Cloud, CloudAsk, CloudFinal, CloudStream
+from device_agent.cloud_seam import Cloud, CloudAsk, CloudFinal, CloudStream, CloudTiming
 from device_agent.ledger import Disclosure, Ledger
 from device_agent.reply import Ending, Receipt
-from device_agent.tracing import KNOWN_SPANS, RequestTrace, Step
+from device_agent.tracing import RequestTrace, Step
 from inference.engine import FinishReason
 from lanai.content import Content
-from lanai.errors import LanaiError, LedgerError, StreamInterrupted, TrustError
+from lanai.errors import (
+    EnvelopeRejected,
+    LanaiError,
+    LedgerError,
+    StreamInterrupted,
+    TrustError,
+)
 from lanai.telemetry import Attr, Span
 
 __all__ = ["Escalation", "Leaving"]
 
 log = logging.getLogger(__name__)
+
+NODE_SPANS = frozenset(
+    {Span.NODE_UNSEAL, Span.NODE_RENDER, Span.NODE_QUEUE, Span.NODE_PREFILL, Span.NODE_DECODE}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +84,7 @@ class Escalation:
                         yield piece
             outcome = "answered"
         except LanaiError as error:
-            outcome, self._unsent = error.code, isinstance(error, TrustError)
+            outcome, self._unsent = error.code, _before_sending(error)
             raise
         finally:
             # 5. Outcome.
@@ -82,16 +93,20 @@ class Escalation:
     async def _exchange(
         self, ask: CloudAsk, step: Step, deadline_s: float
     ) -> AsyncGenerator[Content, None]:
+        opened_ns = time.time_ns()
         async with self._cloud.open(ask, deadline_s=deadline_s) as stream:
             self._stream = stream
-            sent_ns = time.time_ns()
-            with self._trace.step(Span.CLOUD_STREAM, step) as streaming:
+            for timing in stream.preparation:
+                self._place(timing, step, opened_ns)
+            sent_ns = opened_ns + max(map(_end_ns, stream.preparation), default=0)
+            with self._trace.step(Span.CLOUD_STREAM, step, start_ns=sent_ns) as streaming:
                 async for piece in stream:
                     if piece:
                         yield piece
-                self._finish(stream, step, streaming, sent_ns)
+                self._place_node(stream.final, streaming, sent_ns)
+                self._finish(stream, step)
 
-    def _finish(self, stream: CloudStream, step: Step, streaming: Step, sent_ns: int) -> None:
+    def _finish(self, stream: CloudStream, step: Step) -> None:
         receipt = Receipt(
             node=stream.receipt.node,
             measurement=stream.receipt.measurement,
@@ -105,20 +120,19 @@ class Escalation:
         step.set(Attr.BYTES_SENT, stream.disclosure.bytes_sent)
         step.set(Attr.BYTES_RECEIVED, stream.disclosure.bytes_received)
         step.set(Attr.NODES_SEALED, len(stream.disclosure.nodes))
-        self._place(stream.final, streaming, sent_ns)
 
-    def _place(self, final: CloudFinal, streaming: Step, sent_ns: int) -> None:
+    def _place_node(self, final: CloudFinal, streaming: Step, sent_ns: int) -> None:
         """Names outside our closed list are left out: they are a node's words, not ours."""
-        timings = sorted(final.timings, key=lambda t: (t.name != Span.NODE, t.start_us))
-        parent = streaming
-        for timing in timings:
-            if timing.name not in KNOWN_SPANS:
-                continue
-            start_ns = sent_ns + timing.start_us * 1000
-            placed = self._trace.begin(timing.name, parent, start_ns=start_ns)
-            placed.end(start_ns + timing.duration_us * 1000)
-            if timing.name == Span.NODE:
-                parent = placed
+        whole = [each for each in final.timings if each.name == Span.NODE]
+        parent = self._place(whole[0], streaming, sent_ns) if whole else streaming
+        for timing in final.timings:
+            if timing.name in NODE_SPANS:
+                self._place(timing, parent, sent_ns)
+
+    def _place(self, timing: CloudTiming, parent: Step, zero_ns: int) -> Step:
+        step = self._trace.begin(timing.name, parent, start_ns=zero_ns + timing.start_us * 1000)
+        step.end(zero_ns + _end_ns(timing))
+        return step
 
     def _conclude(self, disclosure: Disclosure, outcome: str) -> None:
         try:
@@ -145,6 +159,15 @@ class Escalation:
                 "log_checkpoint": receipt.log_checkpoint,
             }
         return details
+
+
+def _before_sending(error: LanaiError) -> bool:
+    """A rejection of nodes, log or tokens; a rejected envelope is an answer to something sent."""
+    return isinstance(error, TrustError) and not isinstance(error, EnvelopeRejected)
+
+
+def _end_ns(timing: CloudTiming) -> int:
+    return (timing.start_us + timing.duration_us) * 1000
 
 
 def _ending(final: CloudFinal, receipt: Receipt) -> Ending:

@@ -110,7 +110,9 @@ class Device:
         """Tokenizer and chat template. Raises ``ModelError``."""
         async with self._lock:
             if self._text is None:
-                self._model, self._text = await asyncio.to_thread(self._load)
+                self._model, text = await asyncio.to_thread(self._load)
+                self._text = text
+                return text
             return self._text
 
     async def engine(self) -> Engine:

@@ -35,9 +35,6 @@ log = logging.getLogger(__name__)
 OTLP_ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 IDENTIFIER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@+-]{0,127}")
 WITHHELD: Final = "withheld"
-KNOWN_SPANS: Final = frozenset(
-    value for name, value in vars(Span).items() if not name.startswith("_")
-)
 
 AttributeValue = str | int | float | bool
 
@@ -102,9 +99,11 @@ class RequestTrace:
         self.id: str = self.root.trace_id
 
     @contextmanager
-    def step(self, name: str, parent: "Step | None" = None) -> Iterator["Step"]:
+    def step(
+        self, name: str, parent: "Step | None" = None, *, start_ns: int | None = None
+    ) -> Iterator["Step"]:
         """A span around a block; a ``LanaiError`` leaves its class name in it."""
-        step = self.begin(name, parent)
+        step = self.begin(name, parent, start_ns=start_ns)
         try:
             yield step
         except LanaiError as error:

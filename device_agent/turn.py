@@ -35,6 +35,7 @@ from lanai.errors import (
     LedgerError,
     ModelError,
     NoRoute,
+    StoreError,
     StreamInterrupted,
     TrustError,
     UsageError,
@@ -177,7 +178,7 @@ class Turn:
             async with aclosing(self._escalate(consultation)) as pieces:
                 async for piece in pieces:
                     yield piece
-        except (CloudError, TrustError, LedgerError) as error:
+        except (CloudError, TrustError, LedgerError, StoreError) as error:
             self._runtime.cloud.forget()
             # 6. Fall back, but never after the first character.
             rejected = isinstance(error, TrustError)

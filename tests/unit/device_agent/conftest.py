@@ -214,6 +214,7 @@ class Left:
 class ScriptedStream:
     pieces: tuple[str, ...]
     error: Exception | None
+    preparation = (Timing("lanai.cloud.verify", 10, 200), Timing("lanai.cloud.seal", 300, 700))
     final = Final()
     receipt = NodeReceipt()
     disclosure = Left()

@@ -233,6 +233,8 @@ async def test_the_trace_holds_the_node_s_steps(make_bench, scripted, tmp_path) 
     assert spans[Span.NODE_PREFILL].parent_id == spans[Span.NODE].span_id
     assert spans[Span.NODE_DECODE].duration_ms == pytest.approx(6.0)
     assert spans[Span.NODE_PREFILL].start_ns - spans[Span.NODE].start_ns == 300_000
+    assert spans[Span.CLOUD_SEAL].parent_id == spans[Span.CLOUD].span_id
+    assert spans[Span.CLOUD_STREAM].start_ns == spans[Span.CLOUD_SEAL].end_ns
     assert spans[Span.CLOUD_STREAM].parent_id == spans[Span.CLOUD].span_id
     assert spans[Span.CLOUD].parent_id == spans[Span.REQUEST].span_id
     assert not any("word" in name for name in spans)

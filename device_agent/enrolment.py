@@ -1,0 +1,41 @@
+"""What this device was enrolled with, for commands that judge by it: trust root, last checkpoint."""
+
+from pathlib import Path
+
+from lanai.errors import CloudUnavailable, StoreError
+from lanai.folders import Folders
+from lanai.settings import Settings
+from trust.bundle import Checkpoint
+from trust.root import MAX_ROOT_CHARACTERS, TrustRoot
+
+__all__ = ["stored_checkpoint", "trust_root"]
+
+
+def trust_root(policy: Path | None = None) -> TrustRoot:
+    """The root in the file ``policy``, or the enrolled one, admitted under this user's settings.
+
+    Raises ``CloudUnavailable`` when none is enrolled, ``TrustRootRejected``, ``StoreError``.
+    """
+    folders = Folders.standard()
+    settings = Settings.load(folders=folders).settings
+    path = policy or folders.state / "trust-root.json"
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_ROOT_CHARACTERS + 1)
+    except FileNotFoundError:
+        raise CloudUnavailable(
+            "no cloud is enrolled", hint="`lanai cloud up` starts one, or give --policy FILE"
+        ) from None
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}", hint="check its permissions") from error
+    # The file is ASCII; what is not becomes a sign that no field accepts.
+    root = TrustRoot.from_json(data.decode("ascii", "replace"))
+    root.admit(settings.profile)
+    return root
+
+
+def stored_checkpoint(root: TrustRoot, folders: Folders) -> Checkpoint | None:
+    """The newest checkpoint of the root's log that this device verified; None before the first."""
+    from device_agent.cloud.checkpoints import CheckpointStore
+
+    return CheckpointStore.of(root, folders.state / "checkpoints").newest()
