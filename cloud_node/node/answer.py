@@ -39,7 +39,7 @@ class Answerer:
             ids = self._text.render(asked.messages)
         self._check_room(ids, asked.max_tokens)
         # 2. Ids become text again, piece by piece.
-        stream = self._text.decoder((*self._text.stop_strings, *asked.stop))
+        stream = self._text.decoder(asked.stop)
         run = _Run(timeline, submitted=timeline.now())
         async with aclosing(self._engine.submit(ids, asked.options(self._text.stop_ids))) as events:
             async for event in events:

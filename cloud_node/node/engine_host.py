@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
-from typing import cast
 
 from cloud_node.events import Event as Happened
 from cloud_node.events import EventLog, Field
@@ -43,9 +42,7 @@ class EngineHost:
         if engine is None:
             raise EngineCrashed("the engine is being replaced")
         try:
-            # The seam says that closing the iterator cancels, so it has `aclose`.
-            running = cast("AsyncGenerator[Event, None]", engine.submit(ids, options))
-            async with aclosing(running) as events:
+            async with aclosing(engine.submit(ids, options)) as events:
                 async for event in events:
                     yield event
         except EngineCrashed:

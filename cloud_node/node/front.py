@@ -17,8 +17,8 @@ any step, this handler is cancelled and the engine with it.
 
 import asyncio
 import time
-from collections.abc import Callable
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,8 @@ from lanai.errors import (
     EnvelopeRejected,
     RefusalCode,
     Rejection,
+    StoreError,
+    UsageError,
 )
 from lanai.telemetry import Span
 from protos.lanai.v1alpha import bundle_pb2, envelope_pb2, node_pb2
@@ -59,6 +61,7 @@ __all__ = ["Front", "Shared"]
 SERVICE = node_pb2.DESCRIPTOR.services_by_name["Node"].full_name
 BODY_S = 15.0
 """How long the header and the whole body may take to arrive."""
+HEAR_OUT_S = 2.0
 MILLISECONDS = 1000
 
 Context = aio.ServicerContext[node_pb2.InferRequest, node_pb2.InferResponse]
@@ -112,7 +115,7 @@ class Front:
         """One sealed request (the plan is on top of this file)."""
         timeline = Timeline()
         try:
-            async with refusing(context, self._refused):
+            async with refusing(context, self._shared.log), _heard_out(context):
                 # 1.
                 with self._shared.load.admitted():
                     opened, body = await self._open_in_time(context, timeline)
@@ -197,14 +200,29 @@ class Front:
             async for frame in frames:
                 await _send(context, sealer, frame, last=frame.HasField("final"))
 
-    def _refused(self, code: RefusalCode) -> None:
-        self._emit(Event.REQUEST_REFUSED, {Field.CODE: code})
-
     def _emit(
         self, event: Event, values: dict[Field, Any], error: BaseException | None = None
     ) -> None:
         live = {Field.LIVE: self._shared.load.live}
         self._shared.log.emit(event, {**values, **live}, error=error)
+
+
+@asynccontextmanager
+async def _heard_out(context: Context) -> AsyncIterator[None]:
+    """Let the peer finish sending before it is refused.
+
+    A gRPC client whose write meets an ended call reports an internal error instead of the status,
+    and a gateway could then not tell `busy` from broken.
+    """
+    try:
+        yield
+    except (CloudRefused, StoreError):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HEAR_OUT_S):
+                for _ in range(MAX_CHUNKS + 1):
+                    if await context.read() is EOF:
+                        break
+        raise
 
 
 async def _chunks(context: Context) -> list[SealedChunk]:
@@ -243,6 +261,8 @@ def _failure_code(error: Exception) -> RefusalCode:
             return error.refusal
         case ContextOverflow():
             return RefusalCode.CONTEXT_OVERFLOW
+        case UsageError():  # a conversation the model's template refuses
+            return RefusalCode.BAD_REQUEST
         case TimeoutError():
             return RefusalCode.EXPIRED
         case _:
