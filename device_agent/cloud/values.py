@@ -1,0 +1,74 @@
+"""What the cloud client tells: status, final record, receipt, disclosure. None of it is content."""
+
+from dataclasses import dataclass
+
+from trust.verification import VerifiedNode
+
+__all__ = ["CloudFinal", "CloudStatus", "Disclosure", "Receipt", "Timing"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloudStatus:
+    """What is known of the enrolled cluster. ``reason`` ends in a ``Rejection`` word, if any."""
+
+    configured: bool
+    reachable: bool
+    verified_nodes: int
+    tokens_left: int | None
+    """Tokens in the wallet; None when it is empty and the issuer has not refused to fill it."""
+    model: str | None
+    context_tokens: int
+    reason: str
+    hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """One step, microseconds. On the node: since it received the header."""
+
+    name: str
+    start_us: int
+    duration_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloudFinal:
+    """The answer's last record, as the node sealed it."""
+
+    finish_reason: str
+    input_tokens: int
+    output_tokens: int
+    model: str
+    timings: tuple[Timing, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """The verified node that answered, proved by its sealed frames (``docs/envelope.md``).
+
+    ``node`` is its id and ``measurement`` its release's digest (hex), ``evidence`` the kind
+    verified, ``log_checkpoint`` the checkpoint that proved its release: ``SIZE:ROOT``, root in hex.
+    """
+
+    node: str
+    measurement: str
+    evidence: str
+    log_checkpoint: str
+
+    @classmethod
+    def of(cls, node: VerifiedNode) -> "Receipt":
+        return cls(
+            node=node.node_id.hex(),
+            measurement=node.measurement,
+            evidence=node.evidence_kind,
+            log_checkpoint=f"{node.checkpoint.size}:{node.checkpoint.root.hex()}",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disclosure:
+    """What left and came back so far (bytes of frames), and the node ids sealed to (hex)."""
+
+    bytes_sent: int
+    bytes_received: int
+    nodes: tuple[str, ...]
