@@ -1,0 +1,70 @@
+"""Never run: mypy checks that the public API has the types that apps see."""
+
+from collections.abc import Sequence
+from typing import assert_type
+
+from device_agent import (
+    Agent,
+    AsyncAgent,
+    AsyncSession,
+    AsyncStream,
+    Availability,
+    DataClass,
+    Decision,
+    Destination,
+    Disclosure,
+    Mode,
+    Options,
+    PartState,
+    Reason,
+    Receipt,
+    Reply,
+    Session,
+    Stream,
+    TextEvent,
+    Usage,
+)
+from lanai.content import Content
+
+
+async def asynchronous() -> None:
+    async with AsyncAgent.from_config(device_threads=2) as agent:
+        assert_type(agent, AsyncAgent)
+        state = await agent.availability()
+        assert_type(state, Availability)
+        assert_type(state.device, PartState)
+        assert_type(state.reason, str)
+        session = agent.session(instructions="be brief", mode=Mode.AUTO, consent=True)
+        assert_type(session, AsyncSession)
+        options = Options(max_tokens=10, stop=(Content("\n"),))
+        reply = await session.respond("hello", options=options, data_class=DataClass.PUBLIC)
+        assert_type(reply, Reply)
+        assert_type(reply.text, Content)
+        assert_type(reply.source, Destination)
+        assert_type(reply.decision, Decision)
+        assert_type(reply.decision.reason, Reason)
+        assert_type(reply.usage, Usage)
+        assert_type(reply.receipt, Receipt | None)
+        async with session.stream("hello") as stream:
+            assert_type(stream, AsyncStream)
+            async for event in stream:
+                assert_type(event, TextEvent)
+                assert_type(event.text, Content)
+        assert_type(stream.final, Reply)
+        rows: Sequence[Disclosure] = agent.ledger.disclosures()
+        assert_type(rows[0].node, str | None)
+        agent.session(temperature=1)  # type: ignore[call-arg]
+
+
+def blocking() -> None:
+    with Agent.from_config() as agent:
+        assert_type(agent, Agent)
+        assert_type(agent.availability(), Availability)
+        session = agent.session(mode="only_on_device")
+        assert_type(session, Session)
+        assert_type(session.respond("hello"), Reply)
+        with session.stream("hello") as stream:
+            assert_type(stream, Stream)
+            for event in stream:
+                assert_type(event, TextEvent)
+        assert_type(stream.final, Reply)
