@@ -1,4 +1,4 @@
-"""What this device was enrolled with, for commands that judge by it: trust root, last checkpoint."""
+"""What this device was enrolled with, for commands that judge by it: trust root and checkpoint."""
 
 from pathlib import Path
 

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
-from hashlib import sha256
 from typing import NoReturn
 
 from lanai.errors import EvidenceRejected, LogRejected, Rejection, TrustError
@@ -13,15 +12,11 @@ from trust.attestation.unsafe_software import UNSAFE_SOFTWARE, UnsafeSoftwareVer
 from trust.bundle import Checkpoint, NodeBundle
 from trust.certificate import NodeCertificate
 from trust.log.merkle import leaf_hash, verify_consistency, verify_inclusion
-from trust.log.notes import OpenedNote, open_note
 from trust.root import TrustRoot
+from trust.witnessed import MAX_CLOCK_SKEW_S, CheckpointVerifier
 
-__all__ = ["MAX_CLOCK_SKEW_S", "NodeVerifier", "VerifiedNode"]
+__all__ = ["NodeVerifier", "VerifiedNode"]
 
-MAX_CLOCK_SKEW_S = 60
-"""How far in the future another party's clock may be."""
-
-_MAX_CACHED_NOTES = 32
 _BUILT_BY_VERIFIER = object()
 
 
@@ -57,7 +52,7 @@ class VerifiedNode:
 
 
 class NodeVerifier:
-    """Judges node bundles by a trust root. Keeps opened checkpoints, since nodes share them.
+    """Judges node bundles by a trust root.
 
     ``clock`` gives unix seconds. ``verifiers`` maps evidence kinds to their verifiers; by default
     the kinds this version knows. Raises ``TrustRootRejected`` for a root that no profile may use.
@@ -74,10 +69,7 @@ class NodeVerifier:
         self._root = root
         self._clock = clock
         self._verifiers = dict(_default_verifiers(root) if verifiers is None else verifiers)
-        self._log_key = root.log_verifier
-        self._witnesses = frozenset(key.name for key in root.witness_verifiers)
-        self._note_keys = (self._log_key, *root.witness_verifiers)
-        self._notes: dict[bytes, tuple[OpenedNote, Checkpoint]] = {}
+        self._checkpoints = CheckpointVerifier(root)
 
     def consistency_needed(
         self, bundle: NodeBundle, seen: Checkpoint | None
@@ -88,7 +80,7 @@ class NodeVerifier:
         """
         if seen is None:
             return None
-        _, checkpoint = self._open(bundle.proof.checkpoint)
+        checkpoint = self._checkpoints.open(bundle.proof.checkpoint).checkpoint
         old, new = sorted((seen.size, checkpoint.size))
         return None if old in (0, new) else (old, new)
 
@@ -128,8 +120,9 @@ class NodeVerifier:
         )
         claims = verifier.verify(bundle.evidence, report_data=bound, now=now)  # 4
         _check_claims(claims, bundle)  # 5
-        opened, checkpoint = self._open(bundle.proof.checkpoint)  # 6
-        self._check_witnesses(opened, now)
+        signed = self._checkpoints.open(bundle.proof.checkpoint)  # 6
+        self._checkpoints.require_quorum(signed, now=now)
+        checkpoint = signed.checkpoint
         _check_inclusion(bundle, checkpoint)  # 7
         if seen is not None:
             _check_history(checkpoint, seen, consistency)  # 8
@@ -166,30 +159,6 @@ class NodeVerifier:
                 reason=Rejection.KIND_NOT_ACCEPTED,
             )
         return verifier
-
-    def _open(self, note: bytes) -> tuple[OpenedNote, Checkpoint]:
-        """Verified signers and checkpoint of ``note``; the log itself must be among the signers."""
-        key = sha256(note).digest()
-        if key not in self._notes:
-            opened = open_note(note, self._note_keys)
-            if self._log_key.name not in opened.signers:
-                raise _log("the log did not sign this checkpoint", Rejection.UNKNOWN_KEY)
-            checkpoint = Checkpoint.parse(opened.text)
-            if checkpoint.origin != self._root.log_origin:
-                raise _log("a checkpoint of another log", Rejection.UNKNOWN_KEY)
-            if len(self._notes) >= _MAX_CACHED_NOTES:
-                self._notes.pop(next(iter(self._notes)))
-            self._notes[key] = opened, checkpoint
-        return self._notes[key]
-
-    def _check_witnesses(self, opened: OpenedNote, now: float) -> None:
-        times = [t for name, t in opened.signers.items() if name in self._witnesses if t]
-        if len(times) < self._root.quorum:
-            raise _log("too few witnesses cosigned the checkpoint", Rejection.WITNESS_QUORUM)
-        oldest = now - self._root.checkpoint_max_age_s
-        fresh = [time for time in times if oldest <= time <= now + MAX_CLOCK_SKEW_S]
-        if len(fresh) < self._root.quorum:
-            raise _log("the checkpoint is not fresh", Rejection.STALE_CHECKPOINT)
 
 
 def _default_verifiers(root: TrustRoot) -> dict[str, Verifier]:

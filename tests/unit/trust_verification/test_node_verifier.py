@@ -13,7 +13,8 @@ from trust.attestation import Claims, Evidence, UnsafeSoftwareAttester, report_d
 from trust.bundle import Checkpoint, NodeBundle
 from trust.log.merkle import Tree, leaf_hash
 from trust.testing import NodeTls, UnsafeTrustWorld, unsafe_release
-from trust.verification import MAX_CLOCK_SKEW_S, NodeVerifier, VerifiedNode
+from trust.verification import NodeVerifier, VerifiedNode
+from trust.witnessed import MAX_CLOCK_SKEW_S
 
 NOW = 1_700_000_000
 HPKE_KEY = b"k" * 1216
@@ -351,7 +352,7 @@ def test_many_checkpoints_do_not_pile_up(world: UnsafeTrustWorld) -> None:
         bundles.append(world.bundle(HPKE_KEY))
         verifier.verify(bundles[-1])
     assert verifier.verify(bundles[0]).checkpoint.size == 7
-    assert len(verifier._notes) <= 32
+    assert len(verifier._checkpoints._opened) <= 32
 
 
 def with_checkpoint(bundle: NodeBundle, note: bytes) -> NodeBundle:
