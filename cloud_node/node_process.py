@@ -169,7 +169,8 @@ class NodeProcess:
 
 def _command(config: Path, *, control: int) -> list[str]:
     arguments = ["--config", str(config), "--parent", str(os.getpid()), "--control", str(control)]
-    return [sys.executable, "-m", "cloud_node.node", *arguments]
+    # -P: the working folder must not be a place to import code from.
+    return [sys.executable, "-P", "-m", "cloud_node.node", *arguments]
 
 
 def _append(path: Path) -> BinaryIO:

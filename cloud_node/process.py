@@ -34,7 +34,7 @@ def die_with_parent(parent: int, *, by: signal.Signals = signal.SIGKILL) -> None
 
 def tied_command(program: Sequence[str]) -> list[str]:
     """The argument list that runs ``program`` so that it ends with the calling process."""
-    return [sys.executable, "-m", "cloud_node.process", str(os.getpid()), *program]
+    return [sys.executable, "-P", "-m", "cloud_node.process", str(os.getpid()), *program]
 
 
 def end_process(process: "subprocess.Popen[Any]", *, grace_s: float) -> None:

@@ -1,0 +1,242 @@
+"""A node as real processes: started, asked, killed, and never left behind."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cloud_node.identity import certificate_pem, open_channel
+from cloud_node.launcher_client import LauncherClient
+from protos.lanai.v1alpha import bundle_pb2, envelope_pb2, node_pb2, node_pb2_grpc
+from trust.envelope import SealedChunk, SealedRequest, seal_request
+from trust.verification import VerifiedNode
+
+# The name conftest gives to its part, for types only.
+Site = Any
+
+
+def parents() -> dict[int, int]:
+    """Parent of every process that lives."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                stat = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()
+            except OSError:
+                continue
+            if stat[0] != "Z":
+                found[int(entry.name)] = int(stat[1])
+    return found
+
+
+def tree(pid: int) -> set[int]:
+    """``pid`` and every process below it."""
+    table, found = parents(), {pid}
+    while more := {child for child, parent in table.items() if parent in found} - found:
+        found |= more
+    return found & table.keys()
+
+
+def seal(nodes: list[VerifiedNode], text: str, *, max_tokens: int = 24) -> SealedRequest:
+    body = envelope_pb2.RequestBody(
+        messages=[envelope_pb2.Message(role="user", text=text)], max_tokens=max_tokens, top_p=1.0
+    )
+    return seal_request(
+        body.SerializeToString(),
+        nodes,
+        token_hash=b"t" * 32,
+        policy_digest=b"p" * 32,
+        expires_at=int(time.time()) + 60,
+    )
+
+
+async def frames_of(sealed: SealedRequest) -> AsyncIterator[node_pb2.InferRequest]:
+    yield node_pb2.InferRequest(header=sealed.header.to_proto())
+    for chunk in sealed.chunks:
+        yield node_pb2.InferRequest(chunk=envelope_pb2.Chunk(data=chunk.data, last=chunk.last))
+
+
+async def answers(address: str, node: VerifiedNode, sealed: SealedRequest) -> AsyncIterator[Any]:
+    """Opened frames of one request."""
+    async with open_channel(address, certificate_pem(node.tls_certificate)) as channel:
+        async for response in node_pb2_grpc.NodeStub(channel).Infer(frames_of(sealed)):
+            if response.WhichOneof("frame") == "server_nonce":
+                sealed.opener.start(response.server_nonce)
+                continue
+            chunk = SealedChunk(data=response.chunk.data, last=response.chunk.last)
+            if (message := sealed.opener.open(chunk)) is not None:
+                yield envelope_pb2.AnswerFrame.FromString(message)
+
+
+async def start_launcher(site: Site, number: int = 0) -> tuple[Any, LauncherClient]:
+    config = site.launcher(number)
+    path = config.write(site.folder / f"launcher-{number}.json")
+    process, ready = await site.start("cloud_node.launcher", "--config", str(path))
+    assert json.loads(ready)["address"] == config.socket
+    return process, LauncherClient(socket=Path(config.socket))
+
+
+async def say(socket: Path, line: bytes) -> dict[str, Any]:
+    reader, writer = await asyncio.open_unix_connection(str(socket))
+    writer.write(line)
+    answer = json.loads(await reader.readline())
+    writer.close()
+    return dict(answer)
+
+
+async def test_a_node_process_serves_and_survives_its_engine(site: Site) -> None:
+    """A device verifies the announced node, is answered, and is again after the engine dies."""
+    path = site.write(site.config)
+    process, ready = await site.start("cloud_node.node", "--config", str(path))
+    address = json.loads(ready)["address"]
+    (node,) = (await site.announced()).values()
+    assert json.loads(ready)["node_id"] == node.node_id.hex()
+    sealed = seal([node], "Hello")
+    frames = [frame async for frame in answers(address, node, sealed)]
+    assert (frames[-1].HasField("final"), sealed.opener.finished) == (True, True)
+
+    (engine,) = [pid for pid in tree(process.pid) if b"inference.child" in command(pid)]
+    long = answers(address, node, seal([node], "again", max_tokens=400))
+    await anext(long)
+    os.kill(engine, signal.SIGKILL)
+    failed = [frame async for frame in long]
+    assert failed[-1].failure == "internal"
+
+    async def answered() -> bool:
+        try:
+            got = [frame async for frame in answers(address, node, seal([node], "and now"))]
+        except Exception:  # noqa: BLE001  busy while the engine comes back
+            return False
+        return bool(got[-1].final.output_tokens)
+
+    await site.until(answered)
+    process.terminate()
+    await process.wait()
+    assert (process.returncode, await site.store.roster()) == (0, {})
+
+
+def command(pid: int) -> bytes:
+    try:
+        return (Path("/proc") / str(pid) / "cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+async def test_sigterm_lets_live_requests_finish(site: Site) -> None:
+    """A stream that is live when the node is told to stop ends whole; then the node is gone."""
+    path = site.write(site.config.model_copy(update={"drain_s": 30.0}))
+    process, ready = await site.start("cloud_node.node", "--config", str(path))
+    (node,) = (await site.announced()).values()
+    sealed = seal([node], "a long one", max_tokens=300)
+    stream = answers(json.loads(ready)["address"], node, sealed)
+    await anext(stream)
+    process.terminate()
+    rest = [frame async for frame in stream]
+    assert (rest[-1].HasField("final"), sealed.opener.finished) == (True, True)
+    assert await process.wait() == 0
+
+
+async def test_the_launcher_knows_four_verbs_and_nothing_else(site: Site) -> None:
+    """Start, drain, stop and status work; every other line is refused by a word."""
+    process, launcher = await start_launcher(site)
+    assert oct(os.stat(launcher.socket).st_mode & 0o777) == "0o600"
+    assert (await launcher.status()).state == "stopped"
+    for line, error in {
+        b'{"verb": "restart"}\n': "unknown_verb",
+        b'{"verb": "start", "config": "/etc/passwd"}\n': "malformed",
+        b"start\n": "malformed",
+        b'{"verb": "drain"}\n': "wrong_state",
+    }.items():
+        said = await say(launcher.socket, line)
+        assert (said["ok"], said["error"]) == (False, error)
+
+    started = await launcher.start()
+    assert (started.ok, started.state, started.live) == (True, "running", 0)
+    assert (await launcher.start()).pid == started.pid
+    assert bytes.fromhex(started.node_id or "") in await site.announced()
+    assert (await launcher.drain()).state == "draining"
+
+    async def says_so() -> bool:
+        said = (await site.store.roster()).values()
+        return any(
+            bundle_pb2.Announcement.FromString(
+                bundle_pb2.SignedAnnouncement.FromString(one).announcement
+            ).draining
+            for one in said
+        )
+
+    await site.until(says_so)
+    assert (await launcher.start()).error == "wrong_state"
+    assert (await launcher.stop()).state == "stopped"
+    assert await site.store.roster() == {}
+    process.terminate()
+    assert await process.wait() == 0
+    assert not launcher.socket.exists()
+
+
+async def test_a_dead_node_is_reported_not_restarted(site: Site) -> None:
+    """After kill -9 the launcher says "died" until it is asked to start, then keys are new."""
+    _, launcher = await start_launcher(site)
+    first = await launcher.start()
+    family = tree(first.pid or 0)
+    os.kill(first.pid or 0, signal.SIGKILL)
+
+    async def died() -> bool:
+        return (await launcher.status()).state == "died"
+
+    await site.until(died)
+    await site.until(lambda: not family & parents().keys())
+    second = await launcher.start()
+    assert (second.state, second.node_id != first.node_id) == ("running", True)
+
+
+async def test_a_frozen_node_is_unresponsive(site: Site) -> None:
+    """A stopped process (SIGSTOP) shows as unresponsive; a start replaces it."""
+    _, launcher = await start_launcher(site)
+    first = await launcher.start()
+    os.kill(first.pid or 0, signal.SIGSTOP)
+
+    async def unresponsive() -> bool:
+        return (await launcher.status()).state == "unresponsive"
+
+    await site.until(unresponsive)
+    second = await launcher.start()
+    assert (second.state, second.pid != first.pid) == ("running", True)
+    assert first.pid not in parents()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+async def test_nothing_survives_the_launcher(site: Site, number: signal.Signals) -> None:
+    """Node and engine end with their launcher, however it ends."""
+    process, launcher = await start_launcher(site)
+    await launcher.start()
+    family = tree(process.pid)
+    assert len(family) == 3
+    process.send_signal(number)
+    await process.wait()
+    await site.until(lambda: not family & parents().keys())
+
+
+async def test_unsafe_evidence_is_refused_in_production(site: Site) -> None:
+    """A production configuration with a software key does not even parse."""
+    path = site.write(site.config)
+    text = path.read_text().replace('"development"', '"production"')
+    path.write_text(text)
+    process, ready = await site.start("cloud_node.node", "--config", str(path))
+    assert (await process.wait(), ready) == (2, b"")
+
+
+@pytest.mark.parametrize("module", ["cloud_node.node.__main__", "cloud_node.launcher"])
+def test_the_trusted_tree_imports_no_ray(module: str) -> None:
+    """In a fresh interpreter neither the node nor its launcher loads Ray; the node no torch."""
+    code = f"import {module}, sys; print('ray' in sys.modules, 'torch' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["False", "False"]
