@@ -93,6 +93,8 @@ class Roster:
             self._fetched_at = self._monotonic()
 
     async def _take(self, messages: list[BundleMessage]) -> None:
+        now = self._clock()
+        still = {key: node for key, node in self._verified.items() if node.expires_at > now}
         verified: dict[bytes, VerifiedNode] = {}
         proofs: dict[tuple[int, int], tuple[bytes, ...]] = {}
         refusal: TrustError | None = None
@@ -100,8 +102,7 @@ class Roster:
             try:
                 bundle = NodeBundle.from_proto(message)
                 digest = bundle.digest()
-                known = self._verified.get(digest)
-                verified[digest] = known or await self._verify(bundle, proofs)
+                verified[digest] = still.get(digest) or await self._verify(bundle, proofs)
             except TrustError as error:
                 self.rejections[error.reason] += 1
                 refusal = refusal or error

@@ -1,0 +1,50 @@
+"""A cloud in memory, its client, and a request."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from device_agent.cloud import CloudClient, CloudRequest
+from device_agent.testing import InMemoryCloud
+from inference.engine import Sampling
+from lanai.content import Content
+
+SECRET = "the user's own words"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    role: str
+    text: Content
+
+
+@pytest.fixture
+def cloud() -> InMemoryCloud:
+    return InMemoryCloud()
+
+
+@pytest.fixture
+def client(cloud: InMemoryCloud, tmp_path: Path) -> CloudClient:
+    return cloud.client(tmp_path)
+
+
+@pytest.fixture
+def request_of() -> Callable[..., CloudRequest]:
+    """``request_of(text, seed=…)``: one user message."""
+
+    def made(text: str = SECRET, *, seed: int | None = None, max_tokens: int = 8) -> CloudRequest:
+        return CloudRequest(
+            messages=(Said(role="user", text=Content(text)),),
+            max_tokens=max_tokens,
+            sampling=Sampling(temperature=0.5, seed=seed),
+            stop=(Content("###"),),
+        )
+
+    return made
+
+
+@pytest.fixture
+def asked(request_of) -> CloudRequest:
+    return request_of()
