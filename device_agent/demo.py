@@ -105,6 +105,8 @@ def _cluster(times: list[tuple[str, float]]) -> Iterator[None]:
             _lanai("cloud", "up", "--profile", "development", "--name", CLUSTER)
         yield
     finally:
+        # A second Ctrl-C must not leave half a cluster behind.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         with _timed("stop the cluster", times):
             _lanai("cloud", "down", "--name", CLUSTER)
         click.echo(f"stopped the cluster in {times[-1][1]:.1f} s")

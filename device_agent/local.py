@@ -167,9 +167,8 @@ class LocalAnswer:
         self.output_tokens = 0
         self.finish_reason: FinishReason | None = None
         self.decode_s = 0.0
-        self.engine = engine
         self._events = engine.submit(ids, options)
-        self._text = text.decoder((*text.stop_strings, *stop))
+        self._text = text.decoder(stop)
         self._started = 0.0
 
     async def prefill(self) -> Prefilled:

@@ -26,7 +26,7 @@ from device_agent.gathering import explain_no_route, gather
 from device_agent.local import LocalAnswer
 from device_agent.reply import Ending, Reply, Usage
 from device_agent.runtime import Ask, Runtime
-from inference.engine import FinishReason, GenerateOptions
+from inference.engine import Engine, FinishReason, GenerateOptions
 from lanai.content import Content, TokenIds
 from lanai.errors import (
     CloudError,
@@ -61,6 +61,7 @@ class Turn:
         self._ending: Ending | None = None
         self._consultation: Consultation | None = None
         self._draft: Draft | None = None
+        self._engine: Engine | None = None
 
     async def run(self) -> AsyncGenerator[Content, None]:
         """The answer's text, piece by piece. Raises any ``LanaiError``."""
@@ -140,7 +141,7 @@ class Turn:
             hidden_state=needs.hidden_state,
             statistics=needs.statistics,
         )
-        engine = await self._runtime.device.engine()
+        engine = self._engine = await self._runtime.device.engine()
         answer = LocalAnswer(engine, text, self._prompt(), options, self._ask.options.stop)
         self._draft = Draft(answer, self._trace)
         return self._draft
@@ -151,8 +152,9 @@ class Turn:
             await draft.close()
 
     async def _restart_engine(self) -> None:
-        if self._draft is not None:
-            await self._runtime.device.discard(self._draft.answer.engine)
+        """The next request gets a new child; this one has failed."""
+        if self._engine is not None:
+            await self._runtime.device.discard(self._engine)
 
     async def _on_device(self) -> AsyncGenerator[Content, None]:
         draft = self._draft

@@ -82,7 +82,7 @@ async def test_a_killed_engine_fails_one_request_and_is_replaced(agent) -> None:
 
 async def test_a_sealed_request_and_its_proof(agent, cloud, folders) -> None:
     """A node opened it, the relay saw no word of it, and receipt, ledger and trace agree."""
-    reply = await agent.session().respond(SECRET_WORDS * 8)
+    reply = await agent.session().respond(SECRET_WORDS * 8, options=SHORT)
     assert (reply.text, reply.source) == ("from the cloud", Destination.CLOUD)
     assert reply.decision.reason is Reason.OVER_DEVICE_CONTEXT
     assert cloud.bodies[0].messages[-1].text == SECRET_WORDS * 8

@@ -39,7 +39,7 @@ class CharacterText:
     """A tokenizer whose ids are code points; the template is `role: text` lines."""
 
     stop_ids = frozenset({0})
-    stop_strings: tuple[str, ...] = ()
+    stop_strings = ("never",)  # the form's own; `decoder` adds them itself
     vocabulary = 0x110000
 
     def encode(self, text: str) -> TokenIds:
