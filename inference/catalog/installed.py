@@ -1,0 +1,100 @@
+"""An installed model: a folder with ``lanai.json``, and reading and writing that file."""
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from inference.formats.files import read_json
+from lanai.errors import ModelFormatError
+
+__all__ = ["MANIFEST", "InstalledModel", "read_manifest", "weight_files", "write_manifest"]
+
+MANIFEST: Final = "lanai.json"
+SCHEMA: Final = "lanai.model/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstalledModel:
+    """Facts of a model on disk. ``bytes`` and ``sha256`` are of its weights.
+
+    ``sha256`` of several weight files is that of the lines ``name NUL sha256 LF``, sorted by name.
+    """
+
+    name: str
+    path: Path
+    format: str
+    file: str | None
+    chat_form: str | None
+    architecture: str
+    parameters: int
+    bits_per_weight: float
+    bytes: int
+    sha256: str
+    license: str
+    source: str
+
+
+def weight_files(folder: Path, file: str | None) -> tuple[Path, ...]:
+    """The weight file, or every safetensors file of a Hugging Face folder, sorted by name."""
+    if file is not None:
+        return (folder / file,)
+    return tuple(sorted(folder.glob("*.safetensors")))
+
+
+def write_manifest(model: InstalledModel) -> None:
+    """Write ``lanai.json`` into the model's folder."""
+    values = {"schema": SCHEMA, **asdict(model)}
+    del values["path"]
+    text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)
+    (model.path / MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+
+def read_manifest(folder: Path) -> InstalledModel:
+    """The model in ``folder``, its sizes checked. Raises ``ModelFormatError``."""
+    path = folder / MANIFEST
+    values = read_json(path)
+    if values.pop("schema", None) != SCHEMA:
+        raise _damaged(path, f"is not of schema {SCHEMA}")
+    model = _parse(path, values)
+    try:
+        size = sum(file.stat().st_size for file in weight_files(folder, model.file))
+    except OSError:
+        raise _damaged(path, "names a weight file that is missing") from None
+    if size != model.bytes:
+        raise _damaged(path, f"says {model.bytes} bytes of weights, {size} are there")
+    return model
+
+
+def _parse(path: Path, values: dict[str, Any]) -> InstalledModel:
+    try:
+        model = InstalledModel(path=path.parent, **values)
+    except TypeError:
+        raise _damaged(path, "lacks a key or has one too many") from None
+    if (wrong := _wrong_key(model)) is not None:
+        raise _damaged(path, f"has a wrong value for {wrong}")
+    return model
+
+
+def _wrong_key(model: InstalledModel) -> str | None:
+    texts = ("name", "format", "architecture", "sha256", "license", "source")
+    for key in texts:
+        if type(getattr(model, key)) is not str:
+            return key
+    for key in ("parameters", "bytes"):
+        if type(value := getattr(model, key)) is not int or value < 0:
+            return key
+    for key in ("file", "chat_form"):
+        if not isinstance(getattr(model, key), str | None):
+            return key
+    if model.file is not None and Path(model.file).name != model.file:
+        return "file"
+    bits = model.bits_per_weight
+    if not isinstance(bits, int | float) or not math.isfinite(bits):
+        return "bits_per_weight"
+    return None
+
+
+def _damaged(path: Path, what: str) -> ModelFormatError:
+    return ModelFormatError(f"{path} {what}", hint="`lanai models rm` the model and pull it again")

