@@ -64,11 +64,17 @@ class InMemoryCloud:
     """A `Transport` and an `IssuerTransport`. ``world.now`` is its time, and its client's."""
 
     def __init__(
-        self, *, nodes: int = 3, script: Script | None = None, now: int | None = None
+        self,
+        *,
+        nodes: int = 3,
+        script: Script | None = None,
+        now: int | None = None,
+        issuer: TokenIssuer | None = None,
     ) -> None:
+        """``now`` is unix seconds, by default real. An ``issuer`` is slow to make: share it."""
         self.script = script or Script()
         self.world = UnsafeTrustWorld(now=int(time.time()) if now is None else now)
-        self.issuer = TokenIssuer.generate()
+        self.issuer = issuer or TokenIssuer.generate()
         self.nodes = [ScriptedNode() for _ in range(nodes)]
         self.root: TrustRoot = replace(
             self.world.root,

@@ -10,6 +10,7 @@ from device_agent.cloud import CloudClient, CloudRequest
 from device_agent.testing import InMemoryCloud
 from inference.engine import Sampling
 from lanai.content import Content
+from trust.tokens import TokenIssuer
 
 SECRET = "the user's own words"
 
@@ -20,9 +21,14 @@ class Said:
     text: Content
 
 
+@pytest.fixture(scope="session")
+def issuer() -> TokenIssuer:
+    return TokenIssuer.generate()
+
+
 @pytest.fixture
-def cloud() -> InMemoryCloud:
-    return InMemoryCloud()
+def cloud(issuer: TokenIssuer) -> InMemoryCloud:
+    return InMemoryCloud(issuer=issuer)
 
 
 @pytest.fixture

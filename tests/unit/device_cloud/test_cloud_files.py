@@ -128,7 +128,8 @@ def test_another_log_key_is_another_log(cloud, tmp_path) -> None:
     from device_agent.testing import InMemoryCloud
 
     CheckpointStore.of(cloud.root, tmp_path).advance(checkpoint(7))
-    assert CheckpointStore.of(InMemoryCloud(nodes=0).root, tmp_path).newest() is None
+    other = InMemoryCloud(nodes=0, issuer=cloud.issuer).root
+    assert CheckpointStore.of(other, tmp_path).newest() is None
 
 
 @pytest.mark.parametrize("damage", ["", "[]", "{}", '{"schema": "lanai.checkpoint/1"}'])

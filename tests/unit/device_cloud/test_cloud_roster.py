@@ -153,7 +153,7 @@ async def test_another_history_is_refused(cloud, roster, checkpoints) -> None:
     await roster.refresh()
     seen = forked()
     # The device remembers a root that this log never had.
-    other = InMemoryCloud(nodes=0)
+    other = InMemoryCloud(nodes=0, issuer=cloud.issuer)
     other.world.append(b"one history")
     other.world.append(b"of its own")
     wrong = type(seen)(origin=seen.origin, size=seen.size, root=other.world.tree.root())
