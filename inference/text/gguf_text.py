@@ -27,13 +27,13 @@ def read_gguf(path: Path) -> TextParts:
     names = file.strings(_KEY + "tokens")
     special = {name: _token_id(file, key, len(names)) for name, key in _SPECIAL.items()}
     spelled = {name: names[at] for name, at in special.items() if at is not None}
-    ends = {_token_id(file, key, len(names)) for key in ("eos_token_id", "eot_token_id")}
+    ends = [_token_id(file, key, len(names)) for key in ("eos_token_id", "eot_token_id")]
     begins = file.flag(_KEY + "add_bos_token", default=not tokens.byte_level)
     return TextParts(
         tokens=tokens,
         template=None if source is None else ChatTemplate(source, spelled),
         bos_id=special["bos_token"] if begins else None,
-        stop_ids=frozenset(end_markers(tokens.control) | (ends - {None})),
+        stop_ids=frozenset(end_markers(tokens.control)) | {end for end in ends if end is not None},
     )
 
 

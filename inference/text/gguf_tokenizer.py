@@ -47,7 +47,7 @@ _PRE_TOKENIZERS: dict[str, Callable[[], pre_tokenizers.PreTokenizer]] = {
 
 
 def gguf_vocabulary(file: GgufFile, template: str | None) -> Vocabulary:
-    """Raises ``ModelFormatError`` for a damaged vocabulary, ``UnsupportedModel`` for another kind."""
+    """Raises ``ModelFormatError`` for a damaged vocabulary, else ``UnsupportedModel``."""
     tokens = file.strings("tokenizer.ggml.tokens")
     if not tokens or len(set(tokens)) != len(tokens):
         raise ModelFormatError(f"{file.path}: the vocabulary is missing or names a token twice")
@@ -115,22 +115,20 @@ def _sentence_pieces(file: GgufFile, ranks: dict[str, int], kinds: Mapping[str, 
     tokenizer = _tokenizer(
         file.path, models.BPE, ranks, _merges(normal), fuse_unk=True, byte_fallback=True
     )
-    spaces = [normalizers.Replace(" ", "▁")]
-    if file.flag("tokenizer.ggml.add_space_prefix", default=True):
-        spaces.insert(0, normalizers.Prepend("▁"))
-    tokenizer.normalizer = normalizers.Sequence(spaces)
+    prefixed = file.flag("tokenizer.ggml.add_space_prefix", default=True)
+    prefix = [normalizers.Prepend("▁")] if prefixed else []
+    tokenizer.normalizer = normalizers.Sequence([*prefix, normalizers.Replace(" ", "▁")])
     return tokenizer
 
 
 def _merges(scores: dict[str, float]) -> list[tuple[str, str]]:
     """SentencePiece joins the neighbours whose union scores best: merges in that order."""
-    merges: list[tuple[str, str]] = []
-    for piece in sorted(scores, key=lambda piece: -scores[piece]):
-        for cut in range(1, len(piece)):
-            left, right = piece[:cut], piece[cut:]
-            if left in scores and right in scores:
-                merges.append((left, right))
-    return merges
+    return [
+        (piece[:cut], piece[cut:])
+        for piece in sorted(scores, key=scores.__getitem__, reverse=True)
+        for cut in range(1, len(piece))
+        if piece[:cut] in scores and piece[cut:] in scores
+    ]
 
 
 def _tokenizer(
@@ -138,5 +136,5 @@ def _tokenizer(
 ) -> Tokenizer:
     try:
         return Tokenizer(model(*parts, **options))
-    except Exception as error:  # noqa: BLE001  the package raises bare Exception
+    except Exception as error:  # the package raises nothing narrower
         raise ModelFormatError(f"{path}: the vocabulary contradicts itself") from error

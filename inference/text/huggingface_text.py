@@ -47,7 +47,7 @@ def _vocabulary(path: Path, template: str | None) -> Vocabulary:
             if token["special"]:
                 control[text] = token["id"]
         tokenizer = Tokenizer.from_str(json.dumps(document))
-    except Exception as error:  # noqa: BLE001  the package raises bare Exception
+    except Exception as error:  # the package raises nothing narrower
         raise ModelFormatError(f"{path} is not a tokenizer that can be read") from error
     tokenizer.encode_special_tokens = True  # the package's name for: do not match them in text
     tokenizer.no_truncation()
@@ -110,12 +110,12 @@ def _ends(folder: Path, tokens: Vocabulary, spelled: Mapping[str, str]) -> set[i
     ends = end_markers(tokens.control)
     for name in ("generation_config.json", "config.json"):
         value = _optional(folder / name).get("eos_token_id")
-        ends |= {end for end in (value if isinstance(value, list) else [value])} - {None}
-    if (eos := tokens.control.get(spelled.get("eos_token", ""))) is not None:
-        ends.add(eos)
-    if not all(type(end) is int and end >= 0 for end in ends):
-        raise ModelFormatError(f"{folder}: eos_token_id is not a token id")
-    return ends
+        for end in value if isinstance(value, list) else [value]:
+            if end is not None and type(end) is not int:
+                raise ModelFormatError(f"{folder / name}: eos_token_id is not a token id")
+            ends |= set() if end is None else {end}
+    eos = tokens.control.get(spelled.get("eos_token", ""))
+    return ends if eos is None else ends | {eos}
 
 
 def _optional(path: Path) -> dict[str, Any]:

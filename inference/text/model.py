@@ -22,8 +22,8 @@ __all__ = ["TextModel", "load_text_model"]
 class TextModel:
     """Turns text into ids and back for one model. Build it with ``load_text_model``.
 
-    ``template`` ``None`` means the built-in few-shot form. ``bos_id`` is the token every sequence of
-    this model begins with, ``None`` when it has none; ``render`` already places it.
+    ``template`` ``None`` means the built-in few-shot form. ``bos_id`` is the token every sequence
+    of this model begins with, ``None`` when it has none; ``render`` already places it.
     """
 
     tokens: Vocabulary
@@ -42,7 +42,7 @@ class TextModel:
         return STOP_STRINGS if self.template is None else ()
 
     def encode(self, text: str) -> TokenIds:
-        """Plain text to ids: nothing added, no control token made. ``UsageError`` if not Unicode."""
+        """Plain text to ids: nothing added, no control token. ``UsageError`` if not Unicode."""
         return self.tokens.encode(text)
 
     def render(self, messages: Sequence[ChatMessage]) -> TokenIds:

@@ -58,7 +58,7 @@ class ChatTemplate:
             trim_blocks=True,
             lstrip_blocks=True,
             extensions=[loopcontrols],
-            autoescape=False,  # noqa: S701  the output is a prompt, not a page
+            autoescape=False,  # the output is a prompt, not a page
         )
         environment.filters["tojson"] = _to_json
         environment.globals["raise_exception"] = _refuse

@@ -45,14 +45,15 @@ class Vocabulary:
         object.__setattr__(self, "silent", frozenset(self.control.values()))
 
     def encode(self, text: str) -> TokenIds:
-        """Plain text to ids. Raises ``UsageError`` for text that is not Unicode (lone surrogates)."""
+        """Plain text to ids. Raises ``UsageError`` for text with lone surrogates."""
         try:
             ids = self.tokenizer.encode(text, add_special_tokens=False).ids
         except (UnicodeEncodeError, TypeError):
             raise UsageError(
                 "the text is not valid Unicode", hint="it holds half of a surrogate pair"
             ) from None
-        # The tokenizer was built so that this cannot happen; a strange vocabulary must not change it.
+        # The tokenizer is built so that this cannot happen; a strange vocabulary must not change
+        # that.
         if not self.silent.isdisjoint(ids):
             raise UsageError("the text cannot be encoded without one of the model's control tokens")
         return TokenIds(ids)
