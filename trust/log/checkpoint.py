@@ -12,7 +12,8 @@ __all__ = ["MAX_CHECKPOINT_BYTES", "Checkpoint", "exact_base64"]
 
 MAX_CHECKPOINT_BYTES = 64 * 1024
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
-_CONTROL = re.compile(r"[\x00-\x1f]")
+# Also lone surrogates, which no UTF-8 has.
+_UNFIT = re.compile(r"[\x00-\x1f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +29,7 @@ class Checkpoint:
     extensions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if any(not line or _CONTROL.search(line) for line in (self.origin, *self.extensions)):
+        if any(not line or _UNFIT.search(line) for line in (self.origin, *self.extensions)):
             raise _malformed("an empty line or a control character in a checkpoint")
         if not 0 <= self.size <= MAX_SIZE or len(self.root) != HASH_BYTES:
             raise _malformed("a checkpoint has a size below 2**63 and a root of 32 bytes")

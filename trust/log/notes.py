@@ -33,13 +33,14 @@ __all__ = [
 
 MAX_NOTE_BYTES = 64 * 1024
 MAX_SIGNATURES = 100
-MAX_NAME = 255
 _KEY_BYTES = 32
 _ID_BYTES = 4
 _TIME_BYTES = 8
 _SIGNATURE_BYTES = 64
 _DASH = "\N{EM DASH}"
-_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
+# Control characters but newline, and lone surrogates, which no UTF-8 has.
+_UNFIT = re.compile(r"[\x00-\x09\x0b-\x1f\ud800-\udfff]")
+_NAME = re.compile(r"[^\s+\x00-\x20\ud800-\udfff]{1,255}")
 _HEX_ID = re.compile(r"[0-9a-f]{8}")
 
 
@@ -146,7 +147,7 @@ class NoteSigner:
 
     def sign(self, text: str) -> bytes:
         """A whole note: ``text`` (which ends in a newline), a blank line, the signature."""
-        if not text.endswith("\n") or _CONTROL.search(text):
+        if not text.endswith("\n") or _UNFIT.search(text):
             raise _malformed("a note text ends in a newline and has no control characters")
         return f"{text}\n{self.line(text)}".encode()
 
@@ -225,7 +226,7 @@ def _split(note: bytes) -> tuple[str, list[str]]:
         raise _malformed("the note is not UTF-8") from None
     text, blank, signatures = whole.rpartition("\n\n")
     lines = signatures.split("\n")
-    if not blank or _CONTROL.search(whole) or lines.pop() != "" or not lines:
+    if not blank or _UNFIT.search(whole) or lines.pop() != "" or not lines:
         raise _malformed("a note is text, a blank line and signature lines")
     if len(lines) > MAX_SIGNATURES:
         raise LogRejected("too many signatures", reason=Rejection.TOO_LARGE)
@@ -248,8 +249,7 @@ def _cosigned(text: str, time: int) -> bytes:
 
 
 def _is_name(name: str) -> bool:
-    bounded = 0 < len(name) <= MAX_NAME
-    return bounded and "+" not in name and not any(c.isspace() or c < " " for c in name)
+    return _NAME.fullmatch(name) is not None
 
 
 def _malformed(message: str) -> LogRejected:

@@ -111,7 +111,7 @@ class WitnessState:
     ) -> "WitnessState":
         """The state `to_json` wrote, for the same key. Raises ``LogRejected``."""
         try:
-            data = read_canonical(text.encode(), limit=_MAX_STATE_BYTES)
+            data = read_canonical(text.encode("ascii", "replace"), limit=_MAX_STATE_BYTES)
             read = Fields.exactly(data, {"schema", "vkey", "logs"})
             read.text("schema", _SCHEMA)
             vkey, rows = read.text("vkey", _VKEY), read.values["logs"]

@@ -11,7 +11,8 @@ from trust.log.notes import MAX_NOTE_BYTES, NoteSigner, attach, open_note, parse
 from trust.log.proof import parse_proof
 
 TEXT = "log.invalid\n1\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n"
-LOG = NoteSigner("log.invalid", Ed25519PrivateKey.generate())
+KEY = Ed25519PrivateKey.generate()
+LOG = NoteSigner("log.invalid", KEY)
 WITNESS = NoteSigner.cosigner("witness.invalid", Ed25519PrivateKey.generate())
 SIGNED = LOG.sign(TEXT)
 COSIGNED = attach(SIGNED, WITNESS.line(TEXT, now=1000).encode(), WITNESS.verifier)
@@ -76,7 +77,7 @@ def test_attach_takes_only_one_good_line_of_that_key() -> None:
             attach(SIGNED, line, WITNESS.verifier)
 
 
-@pytest.mark.parametrize("name", ["", "two words", "a+b", "a\nb", "x" * 256])
+@pytest.mark.parametrize("name", ["", "two words", "a+b", "a\nb", "a\u2003b", "\ud800", "x" * 256])
 def test_key_names(name: str) -> None:
     """A name that a signature line could not carry is refused when the key is made."""
     with pytest.raises(LogRejected):
@@ -98,16 +99,22 @@ def test_cosignatures_carry_a_real_time(now: int | None) -> None:
 
 
 @settings(deadline=None, max_examples=300)
-@given(st.binary(max_size=400) | st.text(max_size=200).map(str.encode))
-def test_only_trust_errors_come_out_of_anything(data: bytes) -> None:
-    """Arbitrary bytes are refused as log errors by every parser of this package."""
-    text = data.decode("utf-8", "replace")
+@given(
+    st.binary(max_size=400) | st.text(max_size=200).map(str.encode),
+    # Lone surrogates too: a str may hold them, UTF-8 may not.
+    st.text(st.characters(exclude_categories=()), max_size=200),
+)
+def test_only_trust_errors_come_out_of_anything(data: bytes, text: str) -> None:
+    """Arbitrary bytes and texts are read or refused as log errors by every parser here."""
     for parse, value in (
         (lambda d: open_note(d, KEYS), data),
         (lambda d: open_note(d, KEYS), SIGNED + data + b"x"),
         (parse_proof, data),
         (parse_proof, b"c2sp.org/tlog-proof@v1\n" + data),
         (Checkpoint.parse, text),
+        (Checkpoint.parse, f"{text}\n1\n{'A' * 43}=\n"),
+        (lambda t: NoteSigner(t, KEY).vkey, text),
+        (LOG.sign, f"{text}\n"),
         (parse_vkey, text),
         (lambda t: parse_vkey(f"name+{t}"), text),
     ):
