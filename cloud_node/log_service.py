@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from grpc import aio
-from pydantic import Field
+from pydantic import Field as Limit
 
-from cloud_node import events
-from cloud_node.events import Component, Event
+from cloud_node.events import Component, Event, EventLog, Field
 from cloud_node.keyfiles import read_key
 from cloud_node.listening import ListenConfig, serve
 from cloud_node.publishing import Publisher, WitnessEndpoint, WitnessPeer
@@ -46,11 +45,11 @@ class LogConfig(ServiceConfig):
     origin: str
     signing_key: Path
     folder: Path
-    credential_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    credential_sha256: str = Limit(pattern=r"^[0-9a-f]{64}$")
     """Of the operator's credential, which is 32 random bytes."""
     witnesses: list[WitnessEndpoint]
-    quorum: int = Field(ge=1)
-    refresh_s: float = Field(300.0, gt=0)
+    quorum: int = Limit(ge=1)
+    refresh_s: float = Limit(300.0, gt=0)
 
     def signer(self) -> NoteSigner:
         return NoteSigner(self.origin, read_key(self.signing_key))
@@ -63,7 +62,7 @@ class LogService(stubs.LogServicer):
         self,
         log: TransparencyLog,
         publisher: Publisher,
-        event_log: events.EventLog,
+        event_log: EventLog,
         *,
         credential_sha256: str,
     ) -> None:
@@ -88,7 +87,7 @@ class LogService(stubs.LogServicer):
         self, request: wire.AppendRequest, context: Context
     ) -> wire.AppendResponse:
         """Add a leaf and publish. A leaf that is there already keeps its index."""
-        async with refusing(context, self._refused):
+        async with refusing(context, self._events):
             found = hashlib.sha256(request.credential).digest()
             if not hmac.compare_digest(found, self._credential):
                 raise CloudRefused("credential", refusal=RefusalCode.UNAUTHENTICATED)
@@ -103,7 +102,7 @@ class LogService(stubs.LogServicer):
         self, request: wire.CheckpointRequest, context: Context
     ) -> wire.CheckpointResponse:
         """The newest cosigned checkpoint."""
-        async with refusing(context, self._refused):
+        async with refusing(context, self._events):
             note = self._log.published
             if note is None:
                 raise CloudRefused("nothing is public", refusal=RefusalCode.INTERNAL)
@@ -113,7 +112,7 @@ class LogService(stubs.LogServicer):
         self, request: wire.InclusionRequest, context: Context
     ) -> wire.InclusionResponse:
         """Proof of a leaf under the newest cosigned checkpoint."""
-        async with refusing(context, self._refused):
+        async with refusing(context, self._events):
             with _bad_request():
                 proof = self._log.inclusion(request.leaf_hash)
         return wire.InclusionResponse(index=proof.index, hashes=proof.hashes, note=proof.checkpoint)
@@ -122,7 +121,7 @@ class LogService(stubs.LogServicer):
         self, request: wire.LogConsistencyRequest, context: Context
     ) -> wire.LogConsistencyResponse:
         """Proof between two sizes."""
-        async with refusing(context, self._refused):
+        async with refusing(context, self._events):
             with _bad_request():
                 hashes = self._log.consistency(request.old_size, request.new_size)
         return wire.LogConsistencyResponse(hashes=hashes)
@@ -131,7 +130,7 @@ class LogService(stubs.LogServicer):
         self, request: wire.EntriesRequest, context: Context
     ) -> wire.EntriesResponse:
         """Leaves from ``start`` on; fewer than asked when they are many or large."""
-        async with refusing(context, self._refused):
+        async with refusing(context, self._events):
             with _bad_request():
                 leaves = self._log.entries(request.start, request.count)
         return wire.EntriesResponse(leaves=list(_fitting(leaves)))
@@ -140,11 +139,8 @@ class LogService(stubs.LogServicer):
         index = self._log.find(leaf_hash(leaf))
         if index is None:
             index = self._log.append(leaf)
-            self._events.emit(Event.LEAF_APPENDED, {events.Field.SIZE: self._log.size})
+            self._events.emit(Event.LEAF_APPENDED, {Field.SIZE: self._log.size})
         return index
-
-    def _refused(self, code: RefusalCode) -> None:
-        self._events.emit(Event.REQUEST_REFUSED, {events.Field.CODE: code})
 
 
 def _fitting(leaves: list[bytes]) -> Iterator[bytes]:

@@ -7,8 +7,7 @@ from typing import Any, Final
 import grpc
 from grpc import aio
 
-from cloud_node import events
-from cloud_node.events import Event
+from cloud_node.events import Event, EventLog, Field
 from cloud_node.identity import open_channel
 from cloud_node.service import PinnedEndpoint
 from cloud_node.witness import CONFLICT_KEY
@@ -68,7 +67,7 @@ class Publisher:
         witnesses: Sequence[WitnessPeer],
         *,
         quorum: int,
-        events: events.EventLog,
+        events: EventLog,
     ) -> None:
         self._log = log
         self._log_key = log_key
@@ -85,7 +84,7 @@ class Publisher:
         if len(lines) < self._quorum:
             return False
         self._log.publish(note + "".join(lines).encode())
-        self._events.emit(Event.CHECKPOINT_SIGNED, {events.Field.SIZE: size})
+        self._events.emit(Event.CHECKPOINT_SIGNED, {Field.SIZE: size})
         return True
 
     async def _cosigned(self, witness: WitnessPeer, note: bytes, size: int) -> str | None:

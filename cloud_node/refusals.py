@@ -4,7 +4,7 @@ Logic raises ``CloudRefused``; the edge of a service turns it into a status here
 (of gRPC itself, or of a peer that does not keep to the list) never passes on its own text.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from types import MappingProxyType
 from typing import Any, Final, NoReturn
@@ -12,6 +12,8 @@ from typing import Any, Final, NoReturn
 import grpc
 from grpc import aio
 
+from cloud_node.events import Event, EventLog, Field
+from cloud_node.intake import Intake
 from lanai.errors import CloudRefused, RefusalCode, StoreError, TokenRejected
 
 __all__ = ["STATUS", "refusal_of", "refuse", "refusing"]
@@ -58,10 +60,9 @@ async def refuse(context: aio.ServicerContext[Any, Any], code: RefusalCode) -> N
 
 @asynccontextmanager
 async def refusing(
-    context: aio.ServicerContext[Any, Any],
-    seen: Callable[[RefusalCode], None] = lambda code: None,
+    context: aio.ServicerContext[Any, Any], log: EventLog, intake: Intake[Any] | None = None
 ) -> AsyncIterator[None]:
-    """Turn what the block raises into a refusal; ``seen`` is told the code first.
+    """Turn what the block raises into a refusal, with an event; ``intake`` is drained before.
 
     A peer's refusal passes through as its word. Cancellation and aborts pass untouched.
     """
@@ -71,7 +72,10 @@ async def refusing(
         raise
     except Exception as error:  # noqa: BLE001  gRPC would put any exception's text on the wire
         code = _code(error)
-        seen(code)
+        unexpected = error if code is RefusalCode.INTERNAL else None
+        log.emit(Event.REQUEST_REFUSED, {Field.CODE: code}, error=unexpected)
+        if intake is not None:
+            await intake.drain()
         await refuse(context, code)
 
 

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from grpc import aio
-from pydantic import Field
+from pydantic import Field as Limit
 
-from cloud_node import events
-from cloud_node.events import Component, Event
+from cloud_node.events import Component, EventLog
 from cloud_node.identity import open_channel
+from cloud_node.intake import Intake
 from cloud_node.listening import ListenConfig, serve
 from cloud_node.refusals import refusing
 from cloud_node.service import PinnedEndpoint, Service, ServiceConfig, main
@@ -34,10 +34,10 @@ class RelayConfig(ServiceConfig):
 
     listen: ListenConfig
     gateway: PinnedEndpoint
-    max_request_bytes: int = Field(2 * 2**20, ge=1024)
+    max_request_bytes: int = Limit(2 * 2**20, ge=1024)
     """All frames of one exchange from the device together."""
-    max_exchanges: int = Field(512, ge=1)
-    timeout_s: float = Field(600.0, gt=0)
+    max_exchanges: int = Limit(512, ge=1)
+    timeout_s: float = Limit(600.0, gt=0)
 
 
 @dataclass(slots=True)
@@ -56,7 +56,7 @@ class RelayService(stubs.RelayServicer):
     """Both methods of the wire. Holds no state of any device."""
 
     def __init__(
-        self, gateway: stubs.GatewayAsyncStub, config: RelayConfig, log: events.EventLog
+        self, gateway: "stubs.GatewayAsyncStub", config: RelayConfig, log: EventLog
     ) -> None:
         self._gateway = gateway
         self._config = config
@@ -67,12 +67,13 @@ class RelayService(stubs.RelayServicer):
         self, request_iterator: AsyncIterator[Opaque], context: aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[Opaque]:
         """Forward frames both ways until either side ends."""
-        async with refusing(context, self._refused):
+        intake = Intake(request_iterator)
+        async with refusing(context, self._log, intake):
             if self._live >= self._config.max_exchanges:
                 raise CloudRefused("too many exchanges", refusal=RefusalCode.BUSY)
             self._live += 1
             try:
-                async with aclosing(self._forward(request_iterator)) as frames:
+                async with aclosing(self._forward(intake)) as frames:
                     async for frame in frames:
                         yield frame
             finally:
@@ -82,14 +83,14 @@ class RelayService(stubs.RelayServicer):
         self, request: Opaque, context: aio.ServicerContext[Any, Any]
     ) -> Opaque:
         """Forward one question and its answer."""
-        async with refusing(context, self._refused):
+        async with refusing(context, self._log):
             _Allowance(self._config.max_request_bytes).take(len(request.payload))
             answer = await self._gateway.Fetch(
                 Opaque(payload=request.payload), timeout=self._config.timeout_s
             )
         return Opaque(payload=answer.payload)
 
-    async def _forward(self, frames: AsyncIterator[Opaque]) -> AsyncGenerator[Opaque]:
+    async def _forward(self, frames: Intake[Opaque]) -> AsyncGenerator[Opaque]:
         allowance = _Allowance(self._config.max_request_bytes)
         call = self._gateway.Exchange(_rebuilt(frames, allowance), timeout=self._config.timeout_s)
         try:
@@ -103,12 +104,9 @@ class RelayService(stubs.RelayServicer):
         finally:
             call.cancel()
 
-    def _refused(self, code: RefusalCode) -> None:
-        self._log.emit(Event.REQUEST_REFUSED, {events.Field.CODE: code})
 
-
-async def _rebuilt(frames: AsyncIterator[Opaque], allowance: _Allowance) -> AsyncIterator[Opaque]:
-    async for frame in frames:
+async def _rebuilt(frames: Intake[Opaque], allowance: _Allowance) -> AsyncIterator[Opaque]:
+    while (frame := await frames.next()) is not None:
         allowance.take(len(frame.payload))
         yield Opaque(payload=frame.payload)
 

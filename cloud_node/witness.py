@@ -15,8 +15,7 @@ from typing import Any, Final, NoReturn
 import grpc
 from grpc import aio
 
-from cloud_node import events
-from cloud_node.events import Component, Event
+from cloud_node.events import Component, Event, EventLog, Field
 from cloud_node.keyfiles import read_key
 from cloud_node.listening import ListenConfig, serve
 from cloud_node.refusals import refusing
@@ -77,7 +76,7 @@ class WitnessService(stubs.WitnessServicer):
     def __init__(
         self,
         state: WitnessState,
-        log: events.EventLog,
+        log: EventLog,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -89,13 +88,13 @@ class WitnessService(stubs.WitnessServicer):
         self, request: AddCheckpointRequest, context: aio.ServicerContext[Any, Any]
     ) -> AddCheckpointResponse:
         """Cosign, or say which size was cosigned last."""
-        async with refusing(context, self._refused):
+        async with refusing(context, self._log):
             try:
                 line = await asyncio.to_thread(self._cosign, request)
             except WitnessConflict as conflict:
                 await _conflict(context, conflict.size)
             except LogRejected as error:
-                self._log.emit(Event.REQUEST_REFUSED, {events.Field.REASON: error.reason})
+                self._log.emit(Event.REQUEST_REFUSED, {Field.REASON: error.reason})
                 raise CloudRefused("checkpoint", refusal=RefusalCode.BAD_REQUEST) from None
         self._log.emit(Event.CHECKPOINT_COSIGNED)
         return AddCheckpointResponse(cosignature=line)
@@ -104,9 +103,6 @@ class WitnessService(stubs.WitnessServicer):
         return self._state.add_checkpoint(
             request.old_size, tuple(request.consistency), request.note, int(self._clock())
         )
-
-    def _refused(self, code: RefusalCode) -> None:
-        self._log.emit(Event.REQUEST_REFUSED, {events.Field.CODE: code})
 
 
 async def _conflict(context: aio.ServicerContext[Any, Any], size: int) -> NoReturn:

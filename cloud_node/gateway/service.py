@@ -9,12 +9,12 @@ from typing import Any, Final
 from google.protobuf.message import DecodeError
 from grpc import aio
 
-from cloud_node import events
-from cloud_node.events import Event
+from cloud_node.events import EventLog
 from cloud_node.gateway.announcements import Consistency
 from cloud_node.gateway.dispatch import dispatch
 from cloud_node.gateway.reading import read_open, read_request
 from cloud_node.gateway.roster import Roster
+from cloud_node.intake import Intake
 from cloud_node.refusals import refusing
 from cloud_node.store import Store
 from lanai.errors import CloudRefused, RefusalCode, TrustError
@@ -56,7 +56,7 @@ class GatewayService(stubs.GatewayServicer):
         tokens: TokenVerifier,
         store: Store,
         consistency: Consistency,
-        log: events.EventLog,
+        log: EventLog,
         *,
         limits: Limits,
         clock: Callable[[], float] = time.time,
@@ -74,12 +74,13 @@ class GatewayService(stubs.GatewayServicer):
         self, request_iterator: AsyncIterator[Opaque], context: aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[Opaque]:
         """Run one sealed request on one of its nodes and pass the sealed answer back."""
-        async with refusing(context, self._refused):
+        intake = Intake(request_iterator)
+        async with refusing(context, self._log, intake):
             if self._live >= self._limits.exchanges:
                 raise CloudRefused("too many exchanges", refusal=RefusalCode.BUSY)
             self._live += 1
             try:
-                async with aclosing(self._exchange(aiter(request_iterator))) as answer:
+                async with aclosing(self._exchange(intake)) as answer:
                     async for payload in answer:
                         yield Opaque(payload=payload)
             finally:
@@ -89,11 +90,11 @@ class GatewayService(stubs.GatewayServicer):
         self, request: Opaque, context: aio.ServicerContext[Any, Any]
     ) -> Opaque:
         """Verified bundles, or a consistency proof of the log."""
-        async with refusing(context, self._refused):
+        async with refusing(context, self._log):
             response = await self._fetch(request.payload)
         return Opaque(payload=response.SerializeToString())
 
-    async def _exchange(self, frames: AsyncIterator[Opaque]) -> AsyncGenerator[bytes]:
+    async def _exchange(self, frames: Intake[Opaque]) -> AsyncGenerator[bytes]:
         """What is cheap to refuse comes first; the token is spent just before a node is asked.
 
         1. read the first frame; header and expiry
@@ -155,9 +156,6 @@ class GatewayService(stubs.GatewayServicer):
     async def _prove(self, asked: ConsistencyRequest) -> FetchResponse:
         hashes = await self._consistency(asked.old_size, asked.new_size)
         return FetchResponse(consistency=ConsistencyResponse(hashes=hashes))
-
-    def _refused(self, code: RefusalCode) -> None:
-        self._log.emit(Event.REQUEST_REFUSED, {events.Field.CODE: code})
 
 
 def _header(opened: Open, *, now: float) -> EnvelopeHeader:

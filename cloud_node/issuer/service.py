@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from grpc import aio
-from pydantic import Field
+from pydantic import Field as Limit
 
-from cloud_node import events
-from cloud_node.events import Event
+from cloud_node.events import Event, EventLog, Field
 from cloud_node.issuer.accounts import AccountBook
 from cloud_node.listening import ListenConfig, serve
 from cloud_node.refusals import refusing
@@ -33,7 +32,7 @@ class IssuerConfig(ServiceConfig):
     token_key: Path
     """PEM of the RSA key tokens are signed with."""
     accounts: Path
-    batch_limit: int = Field(256, ge=1, le=4096)
+    batch_limit: int = Limit(256, ge=1, le=4096)
 
 
 class IssuerService(stubs.IssuerServicer):
@@ -43,7 +42,7 @@ class IssuerService(stubs.IssuerServicer):
         self,
         key: TokenIssuer,
         book: AccountBook,
-        log: events.EventLog,
+        log: EventLog,
         *,
         batch_limit: int = 256,
         clock: Callable[[], float] = time.time,
@@ -58,10 +57,10 @@ class IssuerService(stubs.IssuerServicer):
         self, request: IssueRequest, context: aio.ServicerContext[Any, Any]
     ) -> IssueResponse:
         """Sign a batch for an account that has quota for all of it."""
-        async with refusing(context, self._refused):
+        async with refusing(context, self._log):
             # In a thread: the book syncs to disk, and each signature takes a millisecond.
             response = await asyncio.to_thread(self.issue, request)
-        self._log.emit(Event.TOKENS_ISSUED, {events.Field.COUNT: len(response.signatures)})
+        self._log.emit(Event.TOKENS_ISSUED, {Field.COUNT: len(response.signatures)})
         return response
 
     def issue(self, request: IssueRequest) -> IssueResponse:
@@ -85,9 +84,6 @@ class IssuerService(stubs.IssuerServicer):
             raise CloudRefused("key or batch", refusal=RefusalCode.BAD_REQUEST)
         if len(request.blinded) > self._batch_limit:
             raise CloudRefused("batch over the limit", refusal=RefusalCode.TOO_LARGE)
-
-    def _refused(self, code: RefusalCode) -> None:
-        self._log.emit(Event.REQUEST_REFUSED, {events.Field.CODE: code})
 
 
 async def run(config: IssuerConfig, service: Service) -> None:

@@ -1,0 +1,111 @@
+"""More nodes or fewer on this host, and draining one: a launcher for each, kept by Ray."""
+
+from pathlib import Path
+from typing import Final
+
+from cloud_node.cluster.layout import ClusterLayout
+from cloud_node.cluster.plan import available_bytes
+from cloud_node.cluster.processes import ProcessTable, end, rss_bytes
+from cloud_node.cluster.starting import Starter
+from cloud_node.cluster.supervision import supervise
+from cloud_node.launcher_client import LauncherClient, LauncherStatus
+from cloud_node.launcher_config import LauncherConfig
+from cloud_node.node.config import NodeConfig
+from cloud_node.service import load_config
+from lanai.errors import CloudUnavailable, UsageError
+
+__all__ = ["MOST_NODES", "drain", "scale"]
+
+MOST_NODES: Final = 16
+GRACE_S: Final = 20.0
+
+
+async def scale(layout: ClusterLayout, nodes: int) -> None:
+    """Have ``nodes`` nodes (1 to 16). A node that is taken away finishes what it has.
+
+    Raises ``CloudUnavailable`` without Ray, without memory, or when a node does not come up.
+    """
+    if not 1 <= nodes <= MOST_NODES:
+        raise UsageError(f"a host runs 1 to {MOST_NODES} nodes")
+    table = ProcessTable(layout.processes)
+    running = [e.role for e in table.entries() if e.role.startswith("launcher-")]
+    if not running:
+        raise CloudUnavailable("no cluster is running", hint="`lanai cloud up` starts one")
+    await _require_memory(layout, more=nodes - len(running))
+    free = (f"launcher-{i}" for i in range(MOST_NODES) if f"launcher-{i}" not in running)
+    for role, _ in zip(free, range(nodes - len(running)), strict=False):
+        await _start_launcher(layout, role, like=running[0])
+    await supervise(layout, nodes=nodes)
+    await _end_idle(layout, table, keep=nodes)
+
+
+async def drain(layout: ClusterLayout, node: str) -> LauncherStatus:
+    """Have a node take nothing new; ``node`` is its name or the beginning of its id.
+
+    Raises ``UsageError`` unless exactly one node is meant.
+    """
+    found = []
+    for path in layout.sockets:
+        client = LauncherClient(socket=path)
+        said = await client.status()
+        name = path.stem.replace("launcher", "node")
+        if node == name or (len(node) >= 4 and (said.node_id or "").startswith(node)):
+            found.append(client)
+    if len(found) != 1:
+        raise UsageError(
+            f"{node} names {len(found) or 'no'} running nodes", hint="see `lanai cloud status`"
+        )
+    status = await found[0].drain()
+    if not status.ok:
+        raise CloudUnavailable(f"the node cannot be drained: it is {status.state}")
+    return status
+
+
+async def _start_launcher(layout: ClusterLayout, role: str, *, like: str) -> None:
+    """One more launcher, configured as ``like`` is but for names, sockets and files."""
+    node = role.replace("launcher", "node")
+    first = load_config(LauncherConfig, layout.config(like))
+    pattern = load_config(NodeConfig, Path(first.node_config))
+    path = pattern.model_copy(update={"name": node}).write(layout.config(node))
+    config = first.model_copy(
+        update={
+            "socket": str(layout.socket(role)),
+            "node_config": str(path),
+            "node_log": str(layout.log(node)),
+        }
+    )
+    await Starter(layout, ProcessTable(layout.processes)).start(role, "cloud_node.launcher", config)
+
+
+async def _end_idle(layout: ClusterLayout, table: ProcessTable, *, keep: int) -> None:
+    """End launchers beyond ``keep`` that Ray has given up: those without a node."""
+    entries = [e for e in table.entries() if e.role.startswith("launcher-")]
+    surplus = len(entries) - keep
+    for entry in reversed(entries):
+        if surplus <= 0:
+            return
+        status = await LauncherClient(socket=layout.socket(entry.role)).status()
+        if not status.serving:
+            end(entry, grace_s=GRACE_S)
+            table.drop(entry.role)
+            surplus -= 1
+
+
+async def _require_memory(layout: ClusterLayout, *, more: int) -> None:
+    """A new node needs what the largest running one uses."""
+    if more <= 0:
+        return
+    said = [await LauncherClient(socket=path).status() for path in layout.sockets]
+    needed = more * max((_tree_bytes(s.pid) for s in said if s.pid), default=0)
+    if (free := available_bytes()) < needed:
+        raise CloudUnavailable(
+            f"{more} more nodes need about {needed >> 20} MiB, {free >> 20} MiB are free",
+            hint="scale to fewer nodes",
+        )
+
+
+def _tree_bytes(pid: int) -> int:
+    """Resident memory of a process and its children: the engine is a child of the node."""
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    below = children.read_text().split() if children.exists() else []
+    return rss_bytes(pid) + sum(_tree_bytes(int(child)) for child in below)

@@ -1,0 +1,52 @@
+"""Ray, started and ended as part of a cluster. It looks after launchers; it sees no request."""
+
+import asyncio
+
+from cloud_node.cluster.layout import ClusterLayout
+from cloud_node.raycluster import RayConfig, RayHandle, deploy, ray_alive, ray_down, ray_up
+from cloud_node.service import load_config
+from lanai.errors import CloudUnavailable
+
+__all__ = ["ray_runs", "start_ray", "stop_ray", "supervise"]
+
+
+async def start_ray(layout: ClusterLayout) -> None:
+    """Start Ray and write down how to end it. Cancelling waits until it can be ended."""
+    config = RayConfig(folder=str(layout.folder / "ray"), runtime=str(layout.runtime))
+    starting = asyncio.ensure_future(ray_up(config))
+    try:
+        handle = await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        await ray_down(await starting)
+        raise
+    handle.write(layout.ray)
+
+
+async def supervise(layout: ClusterLayout, *, nodes: int) -> None:
+    """Have Ray keep ``nodes`` of the cluster's launchers running. Raises ``CloudUnavailable``."""
+    handle = _handle(layout)
+    if handle is None:
+        raise CloudUnavailable(
+            f"no Ray supervises the cluster {layout.name}", hint="`lanai cloud up` starts one"
+        )
+    await deploy(handle, layout.runtime, nodes=nodes)
+
+
+async def stop_ray(layout: ClusterLayout) -> bool:
+    """End Ray if there is one; say whether there was. Nodes are not touched."""
+    handle = _handle(layout)
+    if handle is None:
+        return False
+    await ray_down(handle)
+    layout.ray.unlink(missing_ok=True)
+    return True
+
+
+def ray_runs(layout: ClusterLayout) -> bool | None:
+    """Whether Ray's daemons run; None when this cluster has no Ray."""
+    handle = _handle(layout)
+    return None if handle is None else ray_alive(handle)
+
+
+def _handle(layout: ClusterLayout) -> RayHandle | None:
+    return load_config(RayHandle, layout.ray) if layout.ray.exists() else None
