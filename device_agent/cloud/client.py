@@ -1,6 +1,7 @@
 """The cloud client: one enrolled cluster, from verified node to proved answer."""
 
 import asyncio
+import logging
 import secrets
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -56,6 +57,9 @@ RETRIED = frozenset(
     }
 )
 """Refusals a new seal with a new token may overcome. None is about what the device verified."""
+
+# Without any handler, logging would print each retry on the terminal of whoever uses the SDK.
+logging.getLogger("stamina").addHandler(logging.NullHandler())
 
 
 class CloudClient:

@@ -1,6 +1,7 @@
 """One request through the real seal, tokens and verification, and every way it can end."""
 
 import asyncio
+import logging
 import subprocess
 import sys
 import traceback
@@ -94,6 +95,14 @@ async def test_a_refusal_before_the_first_frame_is_tried_once_more(
     assert pieces == ["Hello", " world"]
     assert client.tokens_lost == 1
     assert (await client.status()).tokens_left == 2  # of four, one lost and one spent
+
+
+async def test_a_retry_prints_nothing(cloud, client, asked, monkeypatch, capsys) -> None:
+    """An app without logging sees no line of a library on its terminal."""
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    cloud.script.refusals = [RefusalCode.BUSY]
+    await answer(client, asked)
+    assert capsys.readouterr() == ("", "")
 
 
 async def test_two_refusals_are_the_answer(cloud, client, asked) -> None:
