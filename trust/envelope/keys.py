@@ -100,8 +100,15 @@ class NodeKey:
 
 
 def wrap(secret: bytes, public_key: bytes, *, info: bytes) -> bytes:
-    """Seal ``secret`` to a node's public key: HPKE ``enc || ciphertext``."""
-    return SUITE.encrypt(secret, _load_public_key(public_key), info)
+    """Seal ``secret`` to a node's public key: HPKE ``enc || ciphertext``.
+
+    Raises ``EnvelopeRejected`` (``MALFORMED``), also for a key whose X25519 point has low order.
+    """
+    key = _load_public_key(public_key)
+    try:
+        return SUITE.encrypt(secret, key, info)
+    except ValueError:
+        raise _bad_public_key() from None
 
 
 def wrap_info(context_hash: bytes, node_id: bytes, tls_spki_sha256: bytes) -> bytes:

@@ -275,7 +275,7 @@ def test_the_largest_body_fits_its_chunks(seal, nodes, now) -> None:
 
 
 def test_a_bad_public_key_is_refused(make_node) -> None:
-    """Keys of the wrong size or form are refused, not used."""
+    """Keys of the wrong size or form, or of low order, are refused, not used."""
 
     class Bad:
         node_id = b"n" * 32
@@ -284,7 +284,8 @@ def test_a_bad_public_key_is_refused(make_node) -> None:
         def __init__(self, key: bytes) -> None:
             self.hpke_public_key = key
 
-    for key in (b"", bytes(1215), b"\xff" * 1216):
+    low_order = make_node().hpke_public_key[:1184] + bytes(32)
+    for key in (b"", bytes(1215), b"\xff" * 1216, low_order):
         assert (
             refusal(
                 lambda key=key: seal_request(
