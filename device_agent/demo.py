@@ -30,7 +30,7 @@ from device_agent.options import Options
 from device_agent.reply import Reply
 from device_agent.traces import TraceStore, traces_path
 from lanai.cli.output import complain, say
-from lanai.errors import LanaiError
+from lanai.errors import CloudUnavailable, LanaiError
 from lanai.folders import Folders
 from router.vocabulary import DataClass, Destination, Mode
 
@@ -102,14 +102,19 @@ def _cluster(times: list[tuple[str, float]]) -> Iterator[None]:
         return
     try:
         with _timed("start the cluster", times):
-            _lanai("cloud", "up", "--profile", "development", "--name", CLUSTER)
+            code = _lanai("cloud", "up", "--profile", "development", "--name", CLUSTER)
+        if code:
+            raise CloudUnavailable(
+                f"the cluster did not start (exit {code})", hint="its own words are above"
+            )
         yield
     finally:
         # A second Ctrl-C must not leave half a cluster behind.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         with _timed("stop the cluster", times):
-            _lanai("cloud", "down", "--name", CLUSTER)
-        click.echo(f"stopped the cluster in {times[-1][1]:.1f} s")
+            code = _lanai("cloud", "down", "--name", CLUSTER)
+        seconds = f"{times[-1][1]:.1f} s"
+        click.echo(f"stopped the cluster in {seconds}" if not code else f"`down` ended with {code}")
 
 
 async def _requests(times: list[tuple[str, float]]) -> int:
@@ -215,20 +220,16 @@ def _long_text() -> str:
     return text[:LONG_TEXT_CHARACTERS]
 
 
-def _lanai(*arguments: str) -> None:
+def _lanai(*arguments: str) -> int:
     """Run one command in a session of its own, so that Ctrl-C does not cut it in half."""
     command = [sys.executable, "-c", "from lanai.cli import main; main()", *arguments]
     child = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)
     try:
-        code = child.wait()
+        return child.wait()
     except KeyboardInterrupt:
         child.terminate()
         child.wait()
         raise
-    if code:
-        raise LanaiError(
-            f"`lanai {' '.join(arguments[:2])}` ended with {code}", hint="its own words are above"
-        )
 
 
 @contextmanager
