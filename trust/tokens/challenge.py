@@ -13,13 +13,11 @@ def token_challenge(issuer_name: str, *, origin: str = "", context: bytes = b"")
     ``context`` (0 or 32 bytes) ties tokens to one occasion, ``origin`` to one verifier; left empty,
     they are good wherever the issuer is accepted. Raises ``TokenRejected`` (``MALFORMED``).
     """
+    if not (issuer_name + origin).isascii():
+        raise _malformed("issuer and origin are ASCII names")
     name, origin_info = issuer_name.encode("ascii"), origin.encode("ascii")
     if not 0 < len(name) < 2**16 or len(origin_info) >= 2**16 or len(context) not in {0, 32}:
-        raise TokenRejected(
-            "a token challenge out of its limits",
-            reason=Rejection.MALFORMED,
-            hint="name an issuer; the context is empty or 32 bytes",
-        )
+        raise _malformed("a token challenge out of its limits")
     return (
         TOKEN_TYPE.to_bytes(2, "big")
         + len(name).to_bytes(2, "big")
@@ -28,4 +26,12 @@ def token_challenge(issuer_name: str, *, origin: str = "", context: bytes = b"")
         + context
         + len(origin_info).to_bytes(2, "big")
         + origin_info
+    )
+
+
+def _malformed(message: str) -> TokenRejected:
+    return TokenRejected(
+        message,
+        reason=Rejection.MALFORMED,
+        hint="name an issuer; the context is empty or 32 bytes",
     )

@@ -241,7 +241,7 @@ def test_public_keys_of_another_form_are_refused(issuer) -> None:
         assert refusal(lambda spki=spki: begin(spki, CHALLENGE, 1)) is Rejection.MALFORMED
 
 
-@pytest.mark.parametrize("arguments", [("",), ("x" * 2**16,)])
+@pytest.mark.parametrize("arguments", [("",), ("x" * 2**16,), ("ä",)])
 def test_challenges_have_limits(arguments) -> None:
     """A challenge without issuer, or with fields too long for their length, cannot be made."""
     assert refusal(lambda: token_challenge(*arguments)) is Rejection.MALFORMED
