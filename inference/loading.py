@@ -7,7 +7,6 @@ Plan:
     4. layers, one after the other, so that one layer at a time exists in float32
 """
 
-import gc
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,9 +86,7 @@ def load(
     builder = _Builder(config, weights, forms, target, context_tokens)
     # 3. and 4.
     with torch.inference_mode():
-        decoder = builder.decoder()
-    gc.collect()  # the mapped file is let go before the first request
-    return decoder
+        return builder.decoder()
 
 
 def _open(path: Path) -> tuple[DecoderConfig, DecoderWeights, bool]:

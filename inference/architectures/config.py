@@ -1,11 +1,21 @@
 """What a decoder looks like, family by family, as plain values. No torch."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 from lanai.errors import ModelFormatError
 
-__all__ = ["DecoderConfig", "LayerShape", "Rope"]
+__all__ = ["DecoderConfig", "LayerShape", "Rope", "checked_layers"]
+
+_MAX_LAYERS = 1024
+
+
+def checked_layers(count: int) -> int:
+    """``count``, when a model can have so many layers: asked before anything is made of each."""
+    if not 1 <= count <= _MAX_LAYERS:
+        raise ModelFormatError(f"the model claims {count} layers")
+    return count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +32,13 @@ class Rope:
     low_frequency: float | None = None
     high_frequency: float | None = None
     original_context: int = 8192
+
+    def __post_init__(self) -> None:
+        for value in (self.theta, self.factor):
+            if not (math.isfinite(value) and value > 0):
+                raise ModelFormatError(
+                    "the model's rotary base or scaling is not a positive number"
+                )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

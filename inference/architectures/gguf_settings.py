@@ -1,8 +1,9 @@
 """GGUF metadata of each family. Keys are those of the GGUF specification, below its name."""
 
+import math
 from collections.abc import Callable
 
-from inference.architectures.config import DecoderConfig, LayerShape, Rope
+from inference.architectures.config import DecoderConfig, LayerShape, Rope, checked_layers
 from inference.formats.gguf_file import GgufFile
 from lanai.errors import ModelFormatError, UnsupportedModel
 
@@ -22,12 +23,15 @@ class Settings:
     def real(self, key: str, default: float | None = None) -> float:
         value = self.file.number(f"{self.family}.{key}")
         value = default if value is None else value
-        if value is None:
-            raise ModelFormatError(f"{self.file.path} lacks {self.family}.{key}")
+        if value is None or not math.isfinite(value):
+            raise ModelFormatError(f"{self.file.path} lacks a proper {self.family}.{key}")
         return float(value)
 
     def whole(self, key: str, default: int | None = None) -> int:
         return int(self.real(key, default))
+
+    def layers(self) -> int:
+        return checked_layers(self.whole("block_count"))
 
     def rope(self) -> Rope:
         scaling = self.file.text(f"{self.family}.rope.scaling.type") or "none"
@@ -78,13 +82,13 @@ def _uniform(settings: Settings, *, qk_norm: bool = False) -> DecoderConfig:
         width=settings.whole("embedding_length"),
         max_context=settings.whole("context_length"),
         norm_epsilon=settings.real("attention.layer_norm_rms_epsilon"),
-        shapes=(settings.shape(settings.rope(), window),) * settings.whole("block_count"),
+        shapes=(settings.shape(settings.rope(), window),) * settings.layers(),
         qk_norm=qk_norm,
     )
 
 
 def _gemma3(settings: Settings) -> DecoderConfig:
-    every = settings.whole("attention.sliding_window_pattern", _GEMMA_PATTERN)
+    every = max(1, settings.whole("attention.sliding_window_pattern", _GEMMA_PATTERN))
     local_rope = Rope(theta=settings.real("rope.freq_base_swa", _GEMMA_LOCAL_THETA))
     local = settings.shape(local_rope, settings.whole("attention.sliding_window"))
     whole = settings.shape(settings.rope())
@@ -95,10 +99,7 @@ def _gemma3(settings: Settings) -> DecoderConfig:
         width=width,
         max_context=settings.whole("context_length"),
         norm_epsilon=settings.real("attention.layer_norm_rms_epsilon"),
-        shapes=tuple(
-            local if (layer + 1) % every else whole
-            for layer in range(settings.whole("block_count"))
-        ),
+        shapes=tuple(local if (layer + 1) % every else whole for layer in range(settings.layers())),
         activation="gelu_tanh",
         embedding_scale=width**0.5,
         qk_norm=True,

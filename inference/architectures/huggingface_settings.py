@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from inference.architectures.config import DecoderConfig, LayerShape, Rope
+from inference.architectures.config import DecoderConfig, LayerShape, Rope, checked_layers
 from lanai.errors import UnsupportedModel
 
 __all__ = ["READERS"]
@@ -39,7 +39,7 @@ def _uniform(config: Config, *, window: int | None, qk_norm: bool = False) -> De
         width=config["hidden_size"],
         max_context=config["max_position_embeddings"],
         norm_epsilon=config["rms_norm_eps"],
-        shapes=(shape,) * config["num_hidden_layers"],
+        shapes=(shape,) * checked_layers(config["num_hidden_layers"]),
         activation=_activation(config.get("hidden_act", "silu")),
         qk_norm=qk_norm,
     )
@@ -79,7 +79,7 @@ def _layer_types(config: Config) -> list[str]:
     every = config.get("sliding_window_pattern", 6)
     return [
         "sliding_attention" if (layer + 1) % every else "full_attention"
-        for layer in range(config["num_hidden_layers"])
+        for layer in range(checked_layers(config["num_hidden_layers"]))
     ]
 
 

@@ -84,7 +84,8 @@ class Vocabulary:
 
     def bytes_of(self, token_id: int) -> bytes:
         """UTF-8 bytes the token adds to a text; none for control tokens and ids without a token."""
-        piece = None if token_id in self.silent else self.tokenizer.id_to_token(token_id)
+        known = 0 <= token_id < self.size and token_id not in self.silent
+        piece = self.tokenizer.id_to_token(token_id) if known else None
         if piece is None:
             return b""
         if piece in self.added:
