@@ -1,4 +1,4 @@
-"""Which supervisor looks after which launcher on this host: a file lock for each socket.
+"""Which supervisor looks after a launcher: a file lock beside its socket.
 
 The kernel gives a lock up when its holder dies, so a killed supervisor never blocks its successor.
 """
@@ -10,17 +10,15 @@ from pathlib import Path
 
 from lanai.errors import CloudUnavailable
 
-__all__ = ["PATTERN", "Claim", "claim_launcher"]
+__all__ = ["Claim", "claim_launcher"]
 
-PATTERN = "launcher-*.sock"
 POLL_S = 0.1
 
 
 class Claim:
     """A launcher that is ours until ``release`` or the end of this process."""
 
-    def __init__(self, socket: Path, descriptor: int) -> None:
-        self.socket = socket
+    def __init__(self, descriptor: int) -> None:
         self._descriptor: int | None = descriptor
 
     def release(self) -> None:
@@ -30,29 +28,24 @@ class Claim:
             self._descriptor = None
 
 
-async def claim_launcher(folder: Path, *, within_s: float) -> Claim:
-    """The first free launcher in ``folder``, waiting for one if all are taken.
-
-    Raises ``CloudUnavailable`` when none became free.
-    """
+async def claim_launcher(socket: Path, *, within_s: float) -> Claim:
+    """Wait until nobody else looks after this launcher. Raises ``CloudUnavailable``."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + within_s
     while loop.time() < deadline:
-        if claim := _first_free(folder):
+        if claim := _try(socket.with_suffix(".claim")):
             return claim
         await asyncio.sleep(POLL_S)
     raise CloudUnavailable(
-        "no launcher is free on this host", hint="start one more launcher, or scale down"
+        "another supervisor looks after this launcher", hint="see `lanai cloud status`"
     )
 
 
-def _first_free(folder: Path) -> Claim | None:
-    for path in sorted(folder.glob(PATTERN)):
-        descriptor = os.open(path.with_suffix(".claim"), os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-        else:
-            return Claim(path, descriptor)
-    return None
+def _try(lock: Path) -> Claim | None:
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return Claim(descriptor)

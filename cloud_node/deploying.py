@@ -1,18 +1,20 @@
-"""A driver that lives only while it deploys: `python -m cloud_node.deploying ACTION ADDRESS …`.
+"""A driver that lives only while it deploys: `python -m cloud_node.deploying ADDRESS SOCKET…`.
 
-The supervisors are a detached Serve application, so nothing of Ray stays in the caller's process.
-Ray's address and token come from the environment that ``raycluster`` gives its children.
+Afterwards exactly the launchers at these sockets are supervised. The supervisors are detached Serve
+applications, so nothing of Ray stays in the caller's process. Ray's token comes from the
+environment that ``raycluster`` gives its children.
 """
 
 import argparse
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import ray
 from ray import serve
 
-from cloud_node.supervisor import APPLICATION, application
+from cloud_node.supervisor import PREFIX, application, application_name
 from lanai.cli.output import complain
 
 NAMESPACE = "lanai"
@@ -27,10 +29,7 @@ def main() -> None:
         log_to_driver=False,
     )
     try:
-        if options.action == "up":
-            _up(options)
-        else:
-            serve.delete(APPLICATION)
+        _supervise(options.sockets)
     except (RuntimeError, TimeoutError, ray.exceptions.RayError) as error:
         complain(f"Ray did not deploy the supervisors ({type(error).__name__})")
         sys.exit(1)
@@ -38,19 +37,24 @@ def main() -> None:
         ray.shutdown()
 
 
-def _up(options: argparse.Namespace) -> None:
+def _supervise(sockets: Sequence[Path]) -> None:
     serve.start(proxy_location="Disabled")
-    nodes = application(options.launchers, nodes=options.nodes, most_nodes=options.most_nodes)
-    serve.run(nodes, name=APPLICATION, route_prefix=None)
+    wanted = {application_name(socket): socket for socket in sockets}
+    present = {name for name in serve.status().applications if name.startswith(PREFIX)}
+    for name in sorted(present - wanted.keys()):
+        serve.delete(name)
+    targets = [
+        serve.RunTarget(target=application(wanted[name]), name=name, route_prefix=None)
+        for name in sorted(wanted.keys() - present)
+    ]
+    if targets:
+        serve.run_many(targets)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="cloud_node.deploying", allow_abbrev=False)
-    parser.add_argument("action", choices=("up", "down"))
     parser.add_argument("address")
-    parser.add_argument("--launchers", type=Path)
-    parser.add_argument("--nodes", type=int, default=1)
-    parser.add_argument("--most-nodes", type=int, default=1)
+    parser.add_argument("sockets", type=Path, nargs="*")
     return parser.parse_args()
 
 

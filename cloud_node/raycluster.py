@@ -5,7 +5,7 @@ client server, usage statistics, task events, export events, timeline, log monit
 Nothing here imports Ray: every step that needs it is a child process.
 
     handle = await ray_up(RayConfig(folder=…, runtime=…))      about 3 s
-    await deploy(handle, launchers, nodes=2)
+    await supervise(handle, [socket, …])                       about 5 s
     await ray_down(handle)
 """
 
@@ -16,6 +16,7 @@ import shutil
 import socket
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +27,7 @@ from cloud_node.service import ServiceConfig
 from lanai.errors import CloudUnavailable
 from lanai.folders import private_folder
 
-__all__ = ["RayConfig", "RayHandle", "deploy", "ray_alive", "ray_down", "ray_up", "undeploy"]
+__all__ = ["RayConfig", "RayHandle", "ray_alive", "ray_down", "ray_up", "supervise"]
 
 LONGEST_TEMP: Final = 40
 """Ray puts sockets 65 characters below its folder, and AF_UNIX ends at 107."""
@@ -102,40 +103,31 @@ async def ray_up(config: RayConfig) -> RayHandle:
     return handle.model_copy(update={"address": address})
 
 
-async def deploy(handle: RayHandle, launchers: Path, *, nodes: int, most_nodes: int = 1) -> None:
-    """Have ``nodes`` supervisors claim launchers of the folder; returns when all are healthy.
+async def supervise(handle: RayHandle, launchers: Sequence[Path]) -> None:
+    """Have exactly these launchers (their sockets) supervised; returns when all have a node.
 
-    Calling it again with another number scales. ``most_nodes`` above ``nodes`` lets Ray scale by
-    load. Raises ``CloudUnavailable``.
+    Supervisors that stay are not touched. One that goes drains and stops its node first. Raises
+    ``CloudUnavailable``.
     """
-    arguments = ["--launchers", str(launchers), "--nodes", str(nodes)]
-    await _drive(handle, "up", *arguments, "--most-nodes", str(most_nodes))
-
-
-async def undeploy(handle: RayHandle) -> None:
-    """Take the supervisors away; each drains and stops its node first."""
-    await _drive(handle, "down")
+    sockets = [str(socket) for socket in launchers]
+    command = [sys.executable, "-P", "-m", "cloud_node.deploying", handle.address, *sockets]
+    environment = _environment(Path(handle.token_file))
+    process = await _spawn(command, environment, Path(handle.log))
+    if await _finish(process, DEPLOY_S) != 0:
+        raise CloudUnavailable(
+            "Ray does not supervise the nodes", hint=f"see {handle.log} and the nodes' logs"
+        )
 
 
 async def ray_down(handle: RayHandle) -> None:
     """End every process of this Ray and remove its folder. Idempotent; nodes are not touched."""
     await _processes(handle).end()
-    await asyncio.to_thread(shutil.rmtree, handle.temp, ignore_errors=True)
+    await asyncio.to_thread(shutil.rmtree, Path(handle.temp).parent, ignore_errors=True)
 
 
 def ray_alive(handle: RayHandle) -> bool:
     """Whether Ray's two daemons of this handle run."""
     return _processes(handle).daemons_alive()
-
-
-async def _drive(handle: RayHandle, action: str, *arguments: str) -> None:
-    command = [sys.executable, "-P", "-m", "cloud_node.deploying", action, handle.address]
-    environment = _environment(Path(handle.token_file))
-    process = await _spawn([*command, *arguments], environment, Path(handle.log))
-    if await _finish(process, DEPLOY_S) != 0:
-        raise CloudUnavailable(
-            f"Ray did not finish `{action}`", hint=f"see {handle.log} and the nodes' logs"
-        )
 
 
 async def _spawn(
@@ -184,10 +176,10 @@ def _environment(token_file: Path) -> dict[str, str]:
 
 
 def _temp_folder(runtime: Path) -> Path:
-    """A folder of ours that Ray may fill; Ray makes its own folders open to everyone."""
-    if len(str(runtime / "ray")) > LONGEST_TEMP:
-        return Path(tempfile.mkdtemp(prefix="lanai-ray-"))
-    return private_folder(private_folder(runtime) / "ray")
+    """A folder for Ray, inside one that is ours alone: Ray opens its own to everyone."""
+    if len(str(runtime / "ray" / "t")) > LONGEST_TEMP:
+        return Path(tempfile.mkdtemp(prefix="lanai-ray-")) / "t"
+    return private_folder(private_folder(runtime) / "ray") / "t"
 
 
 def _write_token(path: Path) -> Path:

@@ -1,39 +1,41 @@
 """The Ray Serve replica that looks after one launcher. It never meets a request.
 
-Its only argument is the folder of the launchers' sockets; each replica claims one. It asks for a
-node when it starts, reports the node's health and load, and drains the node when Ray takes the
-replica away. Ray places, restarts and scales it; Ray's proxies are off.
+Its only argument is the path of the launcher's socket. It asks for a node when it starts and when a
+health check finds the node dead or frozen, reports health and load, and drains the node when Ray
+takes it away. Ray places, checks and restarts it; Ray's proxies are off.
+
+Each launcher has an application of its own, because Serve replaces every replica of an application
+that is deployed again: scaling must not touch the nodes that stay.
 """
 
 import asyncio
-import math
 from pathlib import Path
-from typing import Any
 
 from ray import serve
 
 from cloud_node.claims import Claim, claim_launcher
-from cloud_node.launcher_client import LauncherClient
+from cloud_node.launcher_client import LauncherClient, LauncherStatus
 from cloud_node.node_process import NodeState
 from lanai.errors import CloudUnavailable, LanaiError
 
-__all__ = ["APPLICATION", "NodeSupervisor", "application", "scale_by_load"]
+__all__ = ["PREFIX", "NodeSupervisor", "application", "application_name"]
 
-APPLICATION = "lanai-nodes"
-CLAIM_S = 30.0
+PREFIX = "lanai-"
+CLAIM_S = 60.0
+HEAL_S = 90.0
 DRAIN_S = 35.0
 POLL_S = 0.2
-STREAMS_PER_NODE = 16
-"""Live streams one node should have when Ray scales by load."""
+WELL = (NodeState.RUNNING, NodeState.DRAINING)
 
 
 class NodeSupervisor:
     """One node's supervisor. Ray calls every method here."""
 
-    async def __init__(self, launchers: str) -> None:  # type: ignore[misc]  # Serve awaits it
+    async def __init__(self, socket: str) -> None:  # type: ignore[misc]  # Serve awaits it
         self._live = 0
-        self._claim: Claim = await claim_launcher(Path(launchers), within_s=CLAIM_S)
-        self._launcher = LauncherClient(socket=self._claim.socket)
+        self._healing: asyncio.Task[LauncherStatus] | None = None
+        self._launcher = LauncherClient(socket=Path(socket), slow_s=HEAL_S)
+        self._claim: Claim = await claim_launcher(Path(socket), within_s=CLAIM_S)
         try:
             await self._start()
         except BaseException:
@@ -41,11 +43,18 @@ class NodeSupervisor:
             raise
 
     async def check_health(self) -> None:
-        """Raises when the node is gone or frozen; Ray then replaces this replica."""
+        """Have a dead or frozen node replaced; raise when that does not work.
+
+        Ray then replaces this replica, perhaps elsewhere. Ray allows a check less time than a
+        model takes to load, so the replacement goes on between checks.
+        """
+        if self._healing is not None:
+            self._finish_healing(self._healing)
+            return
         status = await self._launcher.status()
         self._live = status.live
-        if not status.serving:
-            raise CloudUnavailable(f"the node is {status.state}")
+        if status.state not in WELL:
+            self._healing = asyncio.create_task(self._launcher.start())
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         """Load as of the last health check: streams that Serve's own router never sees."""
@@ -63,13 +72,17 @@ class NodeSupervisor:
         finally:
             claim.release()
 
+    def _finish_healing(self, healing: "asyncio.Task[LauncherStatus]") -> None:
+        if not healing.done():
+            return
+        self._healing = None
+        _require_ok(healing.result())
+
     async def _start(self) -> None:
         status = await self._launcher.status()
         if status.state is NodeState.DRAINING:  # left so by a supervisor that died half-way
             await self._launcher.stop()
-        status = await self._launcher.start()
-        if not status.ok:
-            raise CloudUnavailable(f"the node does not start ({status.error})")
+        _require_ok(await self._launcher.start())
 
     async def _leave(self) -> None:
         status = await self._launcher.drain()
@@ -80,27 +93,21 @@ class NodeSupervisor:
         await self._launcher.stop()
 
 
-def scale_by_load(context: Any) -> tuple[int, dict[str, Any]]:
-    """Serve's autoscaling policy: as many nodes as the live streams need, within its bounds."""
-    reported = (context.aggregated_metrics or {}).get("live_streams", {})
-    return max(1, math.ceil(sum(reported.values()) / STREAMS_PER_NODE)), {}
+def _require_ok(status: LauncherStatus) -> None:
+    if not status.ok:
+        raise CloudUnavailable(f"the node does not start ({status.error})")
 
 
-def application(launchers: Path, *, nodes: int, most_nodes: int) -> serve.Application:
-    """The Serve application: ``nodes`` replicas, or up to ``most_nodes`` as the load asks."""
-    options: dict[str, Any] = {"num_replicas": nodes}
-    if most_nodes > nodes:
-        options = {
-            "autoscaling_config": {
-                "min_replicas": nodes,
-                "max_replicas": most_nodes,
-                "upscale_delay_s": 2,
-                "downscale_delay_s": 60,
-                "policy": {"policy_function": scale_by_load},
-            }
-        }
+def application_name(socket: Path) -> str:
+    """The Serve application that looks after this launcher."""
+    return PREFIX + socket.stem
+
+
+def application(socket: Path) -> serve.Application:
+    """One supervisor for the launcher at ``socket``."""
     deployment = serve.deployment(
-        name="node",
+        name="supervisor",
+        num_replicas=1,
         # A supervisor computes nothing: logical CPUs would only keep replicas apart.
         ray_actor_options={"num_cpus": 0},
         health_check_period_s=0.5,
@@ -108,6 +115,5 @@ def application(launchers: Path, *, nodes: int, most_nodes: int) -> serve.Applic
         graceful_shutdown_timeout_s=DRAIN_S + 10,
         graceful_shutdown_wait_loop_s=0.1,
         logging_config={"enable_access_log": False, "log_level": "ERROR"},
-        **options,
     )(NodeSupervisor)
-    return deployment.bind(str(launchers))
+    return deployment.bind(str(socket))

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
@@ -23,9 +24,10 @@ from cloud_node.store.embedded import EmbeddedStore
 from cloud_node.store.roles import Passwords, Role
 from inference.testing import write_tiny_model
 from protos.lanai.v1alpha import bundle_pb2, log_pb2, log_pb2_grpc
+from trust.attestation import Release
 from trust.bundle import NodeBundle
 from trust.log.merkle import leaf_hash
-from trust.testing import UnsafeTrustWorld
+from trust.testing import UnsafeTrustWorld, unsafe_release
 from trust.verification import VerifiedNode
 
 
@@ -34,13 +36,14 @@ class WorldLog(log_pb2_grpc.LogServicer):
 
     def __init__(self, world: UnsafeTrustWorld) -> None:
         self._world = world
-        self._hashes: dict[bytes, int] = {}
-
-    def publish(self, leaf: bytes) -> None:
-        self._hashes[leaf_hash(leaf)] = self._world.append(leaf)
+        self.release: Callable[[], Release] = unsafe_release
+        """Measures what is installed now: the operator who publishes it is quick here."""
 
     async def Inclusion(self, request: log_pb2.InclusionRequest, context: Any) -> Any:  # noqa: N802
-        index = self._hashes[request.leaf_hash]
+        leaf = self.release().canonical()
+        if leaf_hash(leaf) != request.leaf_hash:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "bad_request")
+        index = self._world.append(leaf)
         return log_pb2.InclusionResponse(
             index=index,
             hashes=self._world.tree.inclusion(index),
@@ -141,7 +144,7 @@ async def site(tiny_model: Path) -> AsyncIterator[Site]:
             drain_s=5.0,
             unsafe_software_key_file=str(write_key(folder / "software.pem", world)),
         )
-        log.publish(measure_release(config).canonical())
+        log.release = partial(measure_release, config)
         store = open_store(embedded.url(Role.GATEWAY))
         host = Site(folder=folder, world=world, store=store, config=config)
         try:
