@@ -1,6 +1,6 @@
 """The embedded store's configuration file."""
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cloud_node.service import ServiceConfig
 from cloud_node.store.roles import Role
@@ -16,3 +16,9 @@ class StoreConfig(ServiceConfig):
     socket: str
     """Path of the socket file, at most 107 bytes."""
     passwords: dict[Role, str] = Field(repr=False)
+
+    @model_validator(mode="after")
+    def _a_password_for_every_role(self) -> "StoreConfig":
+        if self.passwords.keys() != set(Role):
+            raise ValueError("passwords needs one entry for each role")
+        return self
