@@ -31,7 +31,7 @@ def _reason(
 ) -> tuple[str, str | None]:
     """Words for people; of a ``TrustError`` its reason, so that it can be counted."""
     if isinstance(problem, TrustError):
-        return f"no node was accepted: {problem.reason.value}", problem.hint
+        return f"verification refused: {problem.reason.value}", problem.hint
     if problem is not None:
         return problem.message, problem.hint
     if not nodes:
