@@ -1,0 +1,50 @@
+"""The progress of a pull: a bar on stderr when that is a terminal, nothing otherwise."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from inference.catalog import Progress
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+__all__ = ["progress_bar"]
+
+
+@contextlib.contextmanager
+def progress_bar() -> Iterator[Progress | None]:
+    """A ``Progress`` that draws, or ``None``."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
+    from rich.progress import Progress as Bars
+
+    columns = (
+        TextColumn("{task.description:<8}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+    )
+    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+        yield _Drawn(bars)
+
+
+class _Drawn:
+    """One line for each step, started anew when the step begins again."""
+
+    def __init__(self, bars: "Bars") -> None:
+        self._bars = bars
+        self._step = ""
+        self._done = 0
+        self._task: TaskID | None = None
+
+    def __call__(self, step: str, done: int, total: int) -> None:
+        if self._task is None or step != self._step or done < self._done:
+            self._task = self._bars.add_task(step, total=total or None)
+        self._step, self._done = step, done
+        self._bars.update(self._task, completed=done)
