@@ -115,7 +115,7 @@ class Bringup:
         with self._progress.step("ray"):
             await start_ray(self._layout)
         with self._progress.step("supervisor"):
-            await supervise(self._layout, nodes=1)
+            await supervise(self._layout, [self._layout.socket(LAUNCHER)])
 
     async def _start_entrance(self, recipes: Recipes, log: PinnedEndpoint, port: int) -> None:
         gateway = await self._start("gateway", recipes.gateway(log))

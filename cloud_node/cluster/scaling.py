@@ -5,7 +5,7 @@ from typing import Final
 
 from cloud_node.cluster.layout import ClusterLayout
 from cloud_node.cluster.plan import available_bytes
-from cloud_node.cluster.processes import ProcessTable, end, rss_bytes
+from cloud_node.cluster.processes import ProcessEntry, ProcessTable, end, rss_bytes
 from cloud_node.cluster.starting import Starter
 from cloud_node.cluster.supervision import supervise
 from cloud_node.launcher_client import LauncherClient, LauncherStatus
@@ -28,15 +28,18 @@ async def scale(layout: ClusterLayout, nodes: int) -> None:
     if not 1 <= nodes <= MOST_NODES:
         raise UsageError(f"a host runs 1 to {MOST_NODES} nodes")
     table = ProcessTable(layout.processes)
-    running = [e.role for e in table.entries() if e.role.startswith("launcher-")]
+    running = [e for e in table.entries() if e.role.startswith("launcher-")]
     if not running:
         raise CloudUnavailable("no cluster is running", hint="`lanai cloud up` starts one")
     await _require_memory(layout, more=nodes - len(running))
-    free = (f"launcher-{i}" for i in range(MOST_NODES) if f"launcher-{i}" not in running)
+    taken = {entry.role for entry in running}
+    free = (f"launcher-{i}" for i in range(MOST_NODES) if f"launcher-{i}" not in taken)
     for role, _ in zip(free, range(nodes - len(running)), strict=False):
-        await _start_launcher(layout, role, like=running[0])
-    await supervise(layout, nodes=nodes)
-    await _end_idle(layout, table, keep=nodes)
+        running.append(await _start_launcher(layout, role, like=running[0].role))
+    await supervise(layout, [layout.socket(entry.role) for entry in running[:nodes]])
+    for entry in running[nodes:]:
+        end(entry, grace_s=GRACE_S)
+        table.drop(entry.role)
 
 
 async def drain(layout: ClusterLayout, node: str) -> LauncherStatus:
@@ -61,7 +64,7 @@ async def drain(layout: ClusterLayout, node: str) -> LauncherStatus:
     return status
 
 
-async def _start_launcher(layout: ClusterLayout, role: str, *, like: str) -> None:
+async def _start_launcher(layout: ClusterLayout, role: str, *, like: str) -> ProcessEntry:
     """One more launcher, configured as ``like`` is but for names, sockets and files."""
     node = role.replace("launcher", "node")
     first = load_config(LauncherConfig, layout.config(like))
@@ -74,21 +77,9 @@ async def _start_launcher(layout: ClusterLayout, role: str, *, like: str) -> Non
             "node_log": str(layout.log(node)),
         }
     )
-    await Starter(layout, ProcessTable(layout.processes)).start(role, "cloud_node.launcher", config)
-
-
-async def _end_idle(layout: ClusterLayout, table: ProcessTable, *, keep: int) -> None:
-    """End launchers beyond ``keep`` that Ray has given up: those without a node."""
-    entries = [e for e in table.entries() if e.role.startswith("launcher-")]
-    surplus = len(entries) - keep
-    for entry in reversed(entries):
-        if surplus <= 0:
-            return
-        status = await LauncherClient(socket=layout.socket(entry.role)).status()
-        if not status.serving:
-            end(entry, grace_s=GRACE_S)
-            table.drop(entry.role)
-            surplus -= 1
+    return await Starter(layout, ProcessTable(layout.processes)).start(
+        role, "cloud_node.launcher", config
+    )
 
 
 async def _require_memory(layout: ClusterLayout, *, more: int) -> None:

@@ -1,9 +1,12 @@
 """Ray, started and ended as part of a cluster. It looks after launchers; it sees no request."""
 
 import asyncio
+from collections.abc import Sequence
+from pathlib import Path
 
+from cloud_node import raycluster
 from cloud_node.cluster.layout import ClusterLayout
-from cloud_node.raycluster import RayConfig, RayHandle, deploy, ray_alive, ray_down, ray_up
+from cloud_node.raycluster import RayConfig, RayHandle, ray_alive, ray_down, ray_up
 from cloud_node.service import load_config
 from lanai.errors import CloudUnavailable
 
@@ -22,14 +25,18 @@ async def start_ray(layout: ClusterLayout) -> None:
     handle.write(layout.ray)
 
 
-async def supervise(layout: ClusterLayout, *, nodes: int) -> None:
-    """Have Ray keep ``nodes`` of the cluster's launchers running. Raises ``CloudUnavailable``."""
+async def supervise(layout: ClusterLayout, launchers: Sequence[Path]) -> None:
+    """Have Ray look after exactly these launchers (sockets). Raises ``CloudUnavailable``.
+
+    Returns when each has a node. A launcher that is not named any more has its node drained and
+    stopped.
+    """
     handle = _handle(layout)
     if handle is None:
         raise CloudUnavailable(
             f"no Ray supervises the cluster {layout.name}", hint="`lanai cloud up` starts one"
         )
-    await deploy(handle, layout.runtime, nodes=nodes)
+    await raycluster.supervise(handle, launchers)
 
 
 async def stop_ray(layout: ClusterLayout) -> bool:
