@@ -38,7 +38,7 @@ __all__ = ["main"]
 
 CLUSTER = "demo"
 WIDTH = 80
-LONG_TEXT_CHARACTERS = 12_000
+LONG_TEXT_CHARACTERS = 9_000
 SHORT_QUESTIONS = (
     "What is the capital of Australia?",
     "Name three things that float on water.",
@@ -52,6 +52,8 @@ class Sample:
 
     shows: str
     prompt: str
+    context: str = ""
+    """Text that goes before the prompt."""
     mode: Mode = Mode.AUTO
     data_class: DataClass = DataClass.PERSONAL
 
@@ -62,7 +64,8 @@ def samples() -> tuple[Sample, ...]:
         *short,
         Sample(
             shows="a text longer than the device's context",
-            prompt=f"{_long_text()}\n\nIn one sentence: what does this text describe?",
+            prompt="In one sentence: what does this text describe?",
+            context=_long_text(),
         ),
         Sample(
             shows="the app would rather have the cloud",
@@ -140,13 +143,13 @@ async def _requests(times: list[tuple[str, float]]) -> int:
 
 
 async def _ask(agent: AsyncAgent, sample: Sample) -> Reply | None:
-    click.echo(_wrapped("prompt", textwrap.shorten(sample.prompt[-200:], 150)))
-    click.echo(
-        _wrapped("", f"{len(sample.prompt):,} characters, mode {sample.mode}, {sample.data_class}")
-    )
+    click.echo(_wrapped("prompt", sample.prompt))
+    before = f"after {len(sample.context):,} characters of text, " if sample.context else ""
+    click.echo(_wrapped("", f"{before}mode {sample.mode}, data {sample.data_class}"))
     session = agent.session(mode=sample.mode, data_class=sample.data_class)
+    prompt = f"{sample.context}\n\n{sample.prompt}".strip()
     try:
-        reply = await session.respond(sample.prompt, options=Options(max_tokens=96))
+        reply = await session.respond(prompt, options=Options(max_tokens=96))
     except LanaiError as error:
         complain(f"{error.code}: {error.message}", hint=error.hint)
         return None
@@ -157,7 +160,7 @@ async def _ask(agent: AsyncAgent, sample: Sample) -> Reply | None:
 
 def _lines(reply: Reply) -> list[str]:
     decision, usage = reply.decision, reply.usage
-    speed = f", {usage.tokens_per_s:.0f} tok/s" if usage.tokens_per_s else ""
+    speed = f", {usage.tokens_per_s:.3g} tok/s" if usage.tokens_per_s else ""
     first = f", first text after {usage.ttft_ms:.0f} ms" if usage.ttft_ms else ""
     return [
         _wrapped("answer", reply.text.strip()),

@@ -44,7 +44,12 @@ class EnrolledCloud:
 
     @property
     def unasked(self) -> CloudState:
-        """For requests that must not leave: says whether one is enrolled, touches no network."""
+        """For requests that must not leave: what was seen last, or only whether one is enrolled.
+
+        Touches no network.
+        """
+        if self._seen is not None:
+            return self._seen[1]
         configured = self._client is not None or self._refused is not None
         return CloudState(facts=CloudFacts(configured=configured), part=NOT_ENROLLED)
 
