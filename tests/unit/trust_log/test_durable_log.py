@@ -134,6 +134,17 @@ def test_damaged_files_are_refused(folder: Path, path: str) -> None:
     TransparencyLog.open(ORIGIN, SIGNER, folder).close()
 
 
+def test_tiles_that_agree_must_be_the_signed_ones(folder: Path) -> None:
+    """Exchanging a leaf and its hash together contradicts the signed checkpoint."""
+    filled(folder, 3).close()
+    leaves = [b"leaf 0", b"other", b"leaf 2"]
+    (folder / tile_path("entries", 0, 3)).write_bytes(encode_entries(leaves))
+    (folder / tile_path(0, 0, 3)).write_bytes(b"".join(map(leaf_hash, leaves)))
+    with pytest.raises(LogRejected) as refusal:
+        TransparencyLog.open(ORIGIN, SIGNER, folder)
+    assert refusal.value.reason is Rejection.SPLIT_VIEW
+
+
 def test_a_shortened_log_is_refused(folder: Path) -> None:
     """Going back to an earlier signed checkpoint contradicts what was public."""
     with filled(folder, 2) as log:

@@ -12,6 +12,7 @@ from trust.log.merkle import (
     MAX_PROOF,
     Tree,
     leaf_hash,
+    node_hash,
     verify_consistency,
     verify_inclusion,
 )
@@ -82,6 +83,15 @@ def test_a_rewritten_history_is_not_consistent() -> None:
                 new_root=forked.root(60),
                 proof=forked.consistency(old, 60),
             )
+
+
+def test_a_proof_ends_at_the_root() -> None:
+    """A hash too many is refused, even where it leads to the root that is asked for."""
+    extra = bytes(32)
+    with pytest.raises(LogRejected, match="too long"):
+        verify_inclusion(
+            LEAVES[0], index=0, size=1, proof=[extra], root=node_hash(extra, LEAVES[0])
+        )
 
 
 def test_long_proofs_are_refused_unread() -> None:

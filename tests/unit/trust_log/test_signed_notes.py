@@ -1,5 +1,7 @@
 """Signing and opening notes beyond the standard vectors."""
 
+import base64
+
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
@@ -7,7 +9,14 @@ from hypothesis import strategies as st
 
 from lanai.errors import LogRejected, Rejection
 from trust.log.checkpoint import Checkpoint
-from trust.log.notes import MAX_NOTE_BYTES, NoteSigner, attach, open_note, parse_vkey
+from trust.log.notes import (
+    MAX_NOTE_BYTES,
+    NoteSigner,
+    attach,
+    open_note,
+    parse_vkey,
+    split_cosignature,
+)
 from trust.log.proof import parse_proof
 
 TEXT = "log.invalid\n1\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n"
@@ -96,6 +105,33 @@ def test_cosignatures_carry_a_real_time(now: int | None) -> None:
     """A cosigner refuses to sign without a time that fits."""
     with pytest.raises(LogRejected):
         WITNESS.line(TEXT, now=now)
+
+
+def test_a_signature_has_one_spelling() -> None:
+    """Base64 whose spare bits are set is refused, although it decodes to the same bytes."""
+    line = f"\N{EM DASH} log.invalid {base64.b64encode(bytes(68)).decode()}\n"
+    respelled = line.replace("A=\n", "B=\n")
+    assert base64.b64decode(respelled.split(" ")[2]) == bytes(68)
+    open_note(SIGNED + line.encode(), KEYS)
+    assert reason(SIGNED + respelled.encode()) is Rejection.MALFORMED
+
+
+def test_a_key_id_belongs_to_its_key() -> None:
+    """A verifier key whose id is not that of its key is refused."""
+    name, key_id, key = LOG.vkey.split("+", 2)
+    other = "00000000" if key_id != "00000000" else "11111111"
+    for wrong in (other, key_id.upper() + "0", key_id[:7]):
+        with pytest.raises(LogRejected):
+            parse_vkey(f"{name}+{wrong}+{key}")
+
+
+def test_times_are_in_range() -> None:
+    """The time of a cosignature does not exceed 2**63 - 1."""
+    last = (2**63 - 1).to_bytes(8, "big")
+    assert split_cosignature(last + bytes(64))[0] == 2**63 - 1
+    for bad in ((2**63).to_bytes(8, "big") + bytes(64), last + bytes(63), b""):
+        with pytest.raises(LogRejected):
+            split_cosignature(bad)
 
 
 @settings(deadline=None, max_examples=300)
