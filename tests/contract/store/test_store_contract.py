@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from cloud_node.identity import TlsIdentity
 from cloud_node.store import MemoryStore, Store, open_store
 from cloud_node.store.embedded import EmbeddedStore, store_url
 from cloud_node.store.roles import Passwords, Role
@@ -140,6 +142,19 @@ async def test_nobody_else_gets_in(urls: dict[Role, str]) -> None:
         with pytest.raises(StoreError):
             await store.spend_token(digest(), ttl_s=60)
         await store.close()
+
+
+async def test_a_server_of_another_certificate_is_refused(
+    redis_tls_url: dict[Role, str], tmp_path: Path
+) -> None:
+    """A TLS server that does not show the expected certificate gets no command."""
+    other = tmp_path / "other.pem"
+    other.write_bytes(TlsIdentity.generate("other").certificate_pem)
+    url = redis_tls_url[Role.GATEWAY]
+    store = open_store(re.sub(r"ssl_ca_certs=[^&]*", f"ssl_ca_certs={other}", url))
+    with pytest.raises(StoreError):
+        await store.ping()
+    await store.close()
 
 
 async def test_a_store_that_is_gone_is_an_error() -> None:

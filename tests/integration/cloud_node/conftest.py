@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -88,6 +88,11 @@ class Site:
         """Nodes in the store that a device would accept."""
         roster = await self.store.roster()
         return {node_id: self.verify(said) for node_id, said in roster.items()}
+
+    async def only_node(self) -> VerifiedNode:
+        """The one node there is, as soon as it is announced."""
+        (node,) = (await self.until(self.announced)).values()
+        return cast(VerifiedNode, node)
 
     async def end_processes(self) -> None:
         for process in self.processes:

@@ -97,7 +97,7 @@ async def test_a_node_process_serves_and_survives_its_engine(site: Site) -> None
     path = site.write(site.config)
     process, ready = await site.start("cloud_node.node", "--config", str(path))
     address = json.loads(ready)["address"]
-    (node,) = (await site.announced()).values()
+    node = await site.only_node()
     assert json.loads(ready)["node_id"] == node.node_id.hex()
     sealed = seal([node], "Hello")
     frames = [frame async for frame in answers(address, node, sealed)]
@@ -134,7 +134,7 @@ async def test_sigterm_lets_live_requests_finish(site: Site) -> None:
     """A stream that is live when the node is told to stop ends whole; then the node is gone."""
     path = site.write(site.config.model_copy(update={"drain_s": 30.0}))
     process, ready = await site.start("cloud_node.node", "--config", str(path))
-    (node,) = (await site.announced()).values()
+    node = await site.only_node()
     sealed = seal([node], "a long one", max_tokens=300)
     stream = answers(json.loads(ready)["address"], node, sealed)
     await anext(stream)
@@ -161,7 +161,7 @@ async def test_the_launcher_knows_four_verbs_and_nothing_else(site: Site) -> Non
     started = await launcher.start()
     assert (started.ok, started.state, started.live) == (True, "running", 0)
     assert (await launcher.start()).pid == started.pid
-    assert bytes.fromhex(started.node_id or "") in await site.announced()
+    assert (await site.only_node()).node_id.hex() == started.node_id
     assert (await launcher.drain()).state == "draining"
 
     async def says_so() -> bool:

@@ -121,8 +121,12 @@ async def test_ray_heals_and_scales_nodes(site: Site, ray: RayHandle) -> None:
 
     # Two supervisors, two nodes, none of them below Ray.
     await supervise(ray, [launcher.socket for launcher in launchers])
-    before = await site.announced()
-    assert len(before) == 2
+
+    async def two() -> dict[bytes, Any] | None:
+        found = await site.announced()
+        return found if len(found) == 2 else None
+
+    before = await site.until(two)
     pids = [(await launcher.status()).pid for launcher in launchers]
     assert not {session_of(str(pid)) for pid in pids} & {ray.session}
 
