@@ -46,6 +46,9 @@ class NodeCertificate:
         # A Warning arrives here when the program turns warnings into errors.
         except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion, Warning) as error:
             raise malformed("not a self-signed X.509 certificate") from error
+        # The signature is a BIT STRING whose count of unused bits nobody signed: it must be zero.
+        if not der.endswith(b"\x00" + certificate.signature):
+            raise malformed("the certificate's signature is not whole bytes")
         if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != "secp256r1":
             raise malformed("the certificate's key is not on P-256")
         spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

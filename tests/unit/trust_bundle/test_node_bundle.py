@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from cryptography import x509
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -140,6 +141,19 @@ def test_certificates_are_self_signed_p256() -> None:
     reason(lambda: NodeCertificate.parse(tls.certificate[:-70] + other[-70:]))
     reason(lambda: NodeCertificate.parse(tls.certificate + b"\x00"))
     reason(lambda: NodeCertificate.parse(bytes(5000)))
+
+
+def test_the_signature_is_whole_bytes() -> None:
+    """A count of unused bits, which DER allows where those bits are zero, refuses a certificate."""
+    der = NodeTls.generate(now=NOW).certificate
+    while der[-1] & 1:
+        der = NodeTls.generate(now=NOW).certificate
+    signature = x509.load_der_x509_certificate(der).signature
+    place = len(der) - len(signature) - 1
+    NodeCertificate.parse(der)
+    assert der[place] == 0
+    respelled = der[:place] + b"\x01" + der[place + 1 :]
+    assert reason(lambda: NodeCertificate.parse(respelled)) is Rejection.MALFORMED
 
 
 @settings(deadline=None, max_examples=200)
