@@ -16,7 +16,7 @@ Row = Mapping[str, Any]
 Grader = Callable[[str], bool]
 
 NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
-LETTER = re.compile(r"\b([A-E])\b")
+LETTER = re.compile(r"\b([A-E])(?=[.):,]|\s*$)|\b(?:is|answer:?) ([A-E])\b")
 ARTICLES = re.compile(r"\b(a|an|the)\b")
 PUNCTUATION = str.maketrans(dict.fromkeys(string.punctuation, " "))
 
@@ -84,11 +84,6 @@ def _svamp(row: Row) -> Question:
     return _number(row, "svamp", row["context"], row["answer"])
 
 
-def _arithmetic(row: Row) -> Question:
-    prompt = f"What is {row['context'].removesuffix('=').strip()}?"
-    return _number(row, "simple_arithmetic", prompt, row["continuation"])
-
-
 def _choice(name: str) -> Callable[[Row], Question]:
     def build(row: Row) -> Question:
         letters = string.ascii_uppercase[: len(row["choices"])]
@@ -118,7 +113,7 @@ def _boolq(row: Row) -> Question:
 def _chosen(answer: str, choices: list[str]) -> int | None:
     """The first letter named; else the one choice whose text stands in the answer."""
     if found := LETTER.search(answer):
-        return string.ascii_uppercase.index(found[1])
+        return string.ascii_uppercase.index(found[1] or found[2])
     said = [n for n, text in enumerate(choices) if plain(text) in plain(answer)]
     return said[0] if len(said) == 1 else None
 
@@ -141,7 +136,6 @@ def last_number(text: str) -> float | None:
 FILES = {
     "triviaqa": "triviaqa",
     "svamp": "svamp",
-    "simple_arithmetic": "simple_arithmetic",
     "arc_easy": "arc_easy",
     "openbook_qa": "openbook_qa",
     "boolq": "boolq",
@@ -149,7 +143,6 @@ FILES = {
 BUILDERS: dict[str, Callable[[Row], Question]] = {
     "triviaqa": _trivia,
     "svamp": _svamp,
-    "simple_arithmetic": _arithmetic,
     "arc_easy": _choice("arc_easy"),
     "openbook_qa": _choice("openbook_qa"),
     "boolq": _boolq,

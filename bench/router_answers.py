@@ -41,8 +41,9 @@ class Asked:
 
     @classmethod
     async def load(cls, folder: Path, *, threads: int) -> "Asked":
+        text = load_text_model(folder)
         engine = await ProcessEngine.start(folder, context_tokens=CONTEXT_TOKENS, threads=threads)
-        return cls(engine=engine, text=load_text_model(folder))
+        return cls(engine=engine, text=text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +87,8 @@ def _lines(raw: Path) -> list[str]:
 
 
 async def _row(device: Asked, cloud: Asked, question: Question, max_tokens: int) -> dict[str, Any]:
-    here = await _answer(device, question.prompt, max_tokens)
-    there = await _answer(cloud, question.prompt, max_tokens)
+    here = await _answer(device, question.prompt, max_tokens, statistics=True)
+    there = await _answer(cloud, question.prompt, max_tokens, statistics=False)
     return {
         "id": question.id,
         "set": question.set,
@@ -99,9 +100,11 @@ async def _row(device: Asked, cloud: Asked, question: Question, max_tokens: int)
     }
 
 
-async def _answer(model: Asked, prompt: str, max_tokens: int) -> Answer:
+async def _answer(model: Asked, prompt: str, max_tokens: int, *, statistics: bool) -> Answer:
     ids = model.text.render([ChatMessage(role="user", text=Content(prompt))])
-    options = GenerateOptions(max_tokens=max_tokens, stop_ids=model.text.stop_ids, statistics=True)
+    options = GenerateOptions(
+        max_tokens=max_tokens, stop_ids=model.text.stop_ids, statistics=statistics
+    )
     stream, said, tokens = model.text.decoder(), [], []
     prefilled, ended = None, False
     events = model.engine.submit(ids, options)

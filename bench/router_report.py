@@ -7,7 +7,8 @@ questions the heads were not fitted on, three lower bounds (95%) hold at once:
     2. routing gains over the device alone;
     3. with each question set left out in turn, the predicted benefit still picks the better side.
 
-These were fixed before the first measurement. Without them the router stays on the device.
+These were fixed before the first measurement. Without them the router stays on the device. Ranks
+are compared within a fold only: heads of different folds differ in level.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,17 +21,19 @@ from router.estimator import LogisticEstimator, MeasuredPair
 from router.evaluation import (
     Figure,
     Outcomes,
-    auroc,
+    Predicted,
+    auroc_within,
     bootstrap,
     gain_over_random,
     pick_auroc,
     routed,
 )
-from router.fitting import fit_head, group_folds, held_out_probabilities, probabilities
+from router.fitting import fit_head, fold_numbers, held_out_probabilities
 from router.signals import PREFILL_SIGNALS
 
 Rows = Sequence[Mapping[str, Any]]
 Floats = NDArray[np.float64]
+Folds = NDArray[np.intp]
 
 PREFILL = tuple(signal.name for signal in PREFILL_SIGNALS)
 DRAFT = ("draft_entropy", "draft_margin", "draft_repetition")
@@ -56,38 +59,41 @@ class Measured:
     def part(self, names: Sequence[str]) -> dict[str, Floats]:
         return {name: self.columns[name] for name in names}
 
-    def benefit(self, names: Sequence[str], groups: Sequence[str]) -> tuple[Floats, Floats]:
+    @property
+    def folds(self) -> Folds:
+        """Five, by group, with every set and pair of outcomes dealt out evenly."""
+        out = self.outcomes
+        strata = list(zip(self.sets, out.device_good, out.cloud_good, strict=True))
+        return fold_numbers(out.groups, strata)
+
+    @property
+    def set_folds(self) -> Folds:
+        """One fold a question set."""
+        return np.unique(self.sets, return_inverse=True)[1]
+
+    def chances(self, names: Sequence[str], folds: Folds) -> tuple[Floats, Floats]:
         """Held-out P(device good) and P(cloud good) from these signals."""
         part, out = self.part(names), self.outcomes
         return (
-            held_out_probabilities(part, out.device_good, groups),
-            held_out_probabilities(part, out.cloud_good, groups),
+            held_out_probabilities(part, out.device_good, out.groups, folds),
+            held_out_probabilities(part, out.cloud_good, out.groups, folds),
         )
 
-    def set_left_out(self, names: Sequence[str]) -> Floats:
-        """Benefit of each row from heads fitted without its whole question set."""
-        result = np.zeros(len(self.sets))
-        folds = group_folds(self.sets, len(set(self.sets)), 0)
-        for train, test in folds:
-            kept = [g for g, keep in zip(self.outcomes.groups, train, strict=True) if keep]
-            seen = {name: column[train] for name, column in self.part(names).items()}
-            asked = {name: column[test] for name, column in self.part(names).items()}
-            count = int(test.sum())
-            for sign, good in ((1, self.outcomes.cloud_good), (-1, self.outcomes.device_good)):
-                head = fit_head(seen, good[train], kept)
-                result[test] += sign * probabilities(head, asked, count)
-        return result
+    def predicted(self, names: Sequence[str], folds: Folds) -> Predicted:
+        device, cloud = self.chances(names, folds)
+        return Predicted(benefit=cloud - device, folds=folds)
 
 
 def figures(measured: Measured, price: float) -> dict[str, Any]:
     """All figures; ``price`` is the policy's ``escalate_above_benefit``."""
     out = measured.outcomes
-    device, cloud = measured.benefit(PREFILL, out.groups)
-    benefit = cloud - device
-    elsewhere = measured.set_left_out(PREFILL)
+    folds = measured.folds
+    device, cloud = measured.chances(PREFILL, folds)
+    here = Predicted(benefit=cloud - device, folds=folds)
+    elsewhere = measured.predicted(PREFILL, measured.set_folds)
     gates = {
-        "gain_over_random": _figure(out, lambda r: gain_over_random(benefit, price, out, r)),
-        "gain_over_device": _figure(out, lambda r: _gain(benefit, price, out, r)),
+        "gain_over_random": _figure(out, lambda r: gain_over_random(here, price, out, r)),
+        "gain_over_device": _figure(out, lambda r: _gain(here, price, out, r)),
         "pick_auroc_set_left_out": _figure(out, lambda r: pick_auroc(elsewhere, out, r)),
     }
     bounds = (0.0, 0.0, 0.5)
@@ -104,13 +110,13 @@ def figures(measured: Measured, price: float) -> dict[str, Any]:
         },
         "sets": _by_set(measured),
         "auroc": {
-            "device_good": _ranking(out, device, out.device_good),
-            "cloud_good": _ranking(out, cloud, out.cloud_good),
-            "pick": _figure(out, lambda r: pick_auroc(benefit, out, r)).to_json_dict(),
+            "device_good": _ranking(out, device, out.device_good, folds),
+            "cloud_good": _ranking(out, cloud, out.cloud_good, folds),
+            "pick": _figure(out, lambda r: pick_auroc(here, out, r)).to_json_dict(),
         },
         "price": price,
         "gates": {name: figure.to_json_dict() for name, figure in gates.items()},
-        "curve": [_point(benefit, above, out) for above in PRICES],
+        "curve": [_point(here, above, out) for above in PRICES],
         "alone": {name: _alone(measured, (name,)) for name in (*PREFILL, *DRAFT)},
         "with_draft": _alone(measured, (*PREFILL, *DRAFT)),
     }
@@ -139,23 +145,26 @@ def _figure(out: Outcomes, statistic: Any) -> Figure:
     return bootstrap(statistic, out.groups)
 
 
-def _ranking(out: Outcomes, scores: Floats, good: NDArray[np.bool_]) -> dict[str, Any]:
-    return _figure(out, lambda r: auroc(scores[r], good[r])).to_json_dict()
+def _ranking(
+    out: Outcomes, scores: Floats, good: NDArray[np.bool_], folds: Folds
+) -> dict[str, Any]:
+    return _figure(out, lambda r: auroc_within(scores[r], good[r], folds[r])).to_json_dict()
 
 
-def _gain(benefit: Floats, above: float, out: Outcomes, rows: NDArray[np.intp]) -> float:
-    return routed(benefit, above, out, rows) - float(out.device_good[rows].mean())
+def _gain(predicted: Predicted, above: float, out: Outcomes, rows: Folds) -> float:
+    return routed(predicted.benefit, above, out, rows) - float(out.device_good[rows].mean())
 
 
-def _point(benefit: Floats, above: float, out: Outcomes) -> dict[str, Any]:
+def _point(predicted: Predicted, above: float, out: Outcomes) -> dict[str, Any]:
     """One point of the deferral curve."""
+    everything = np.arange(len(predicted.folds))
     return {
         "above": above,
-        "share": round(float((benefit > above).mean()), 4),
-        "accuracy": round(routed(benefit, above, out, np.arange(len(benefit))), 4),
-        "gain_over_device": _figure(out, lambda r: _gain(benefit, above, out, r)).to_json_dict(),
+        "share": round(float((predicted.benefit > above).mean()), 4),
+        "accuracy": round(routed(predicted.benefit, above, out, everything), 4),
+        "gain_over_device": _figure(out, lambda r: _gain(predicted, above, out, r)).to_json_dict(),
         "gain_over_random": _figure(
-            out, lambda r: gain_over_random(benefit, above, out, r)
+            out, lambda r: gain_over_random(predicted, above, out, r)
         ).to_json_dict(),
     }
 
@@ -163,11 +172,13 @@ def _point(benefit: Floats, above: float, out: Outcomes) -> dict[str, Any]:
 def _alone(measured: Measured, names: Sequence[str]) -> dict[str, Any]:
     """How well these signals pick: on held-out questions, and on sets left out."""
     out = measured.outcomes
-    device, cloud = measured.benefit(names, out.groups)
-    away = measured.set_left_out(names)
+    folds = measured.folds
+    device, cloud = measured.chances(names, folds)
+    here = Predicted(benefit=cloud - device, folds=folds)
+    away = measured.predicted(names, measured.set_folds)
     return {
-        "device_good": _ranking(out, device, out.device_good),
-        "pick": _figure(out, lambda r: pick_auroc(cloud - device, out, r)).to_json_dict(),
+        "device_good": _ranking(out, device, out.device_good, folds),
+        "pick": _figure(out, lambda r: pick_auroc(here, out, r)).to_json_dict(),
         "pick_set_left_out": _figure(out, lambda r: pick_auroc(away, out, r)).to_json_dict(),
     }
 

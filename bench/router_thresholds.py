@@ -16,7 +16,9 @@ from pathlib import Path
 import click
 import router_report
 from question_sets import group_of, load
+from router_answers import Asked, ask_all
 
+from inference.catalog import Catalog
 from lanai.folders import Folders
 from router import LogisticEstimator, MeasuredModel, MeasuredPair, Policy
 
@@ -25,9 +27,8 @@ COUNTS = {
     "triviaqa": 260,
     "arc_easy": 100,
     "openbook_qa": 60,
-    "boolq": 80,
-    "svamp": 70,
-    "simple_arithmetic": 30,
+    "boolq": 100,
+    "svamp": 80,
 }
 SEED = 1
 DEVICE_NAMES = ("smollm2-135m-instruct", "smollm2-135m-instruct-source")
@@ -53,7 +54,7 @@ def main() -> None:
 @click.option("--device", default=DEVICE_NAMES[1], show_default=True)
 @click.option("--cloud", default=CLOUD_NAMES[0], show_default=True)
 @click.option("--threads", default=2, show_default=True)
-@click.option("--max-tokens", default=48, show_default=True)
+@click.option("--max-tokens", default=40, show_default=True)
 @click.option("--budget-s", default=900.0, show_default=True)
 def ask(
     raw: Path, data: Path, device: str, cloud: str, threads: int, max_tokens: int, budget_s: float
@@ -65,12 +66,9 @@ def ask(
 async def _ask(
     raw: Path, data: Path, device: str, cloud: str, threads: int, max_tokens: int, budget_s: float
 ) -> None:
-    from inference.catalog import Catalog
-    from router_answers import Asked, ask_all
-
     catalog = Catalog(Folders.standard().models)
     here, there = catalog.find(device), catalog.find(cloud)
-    models = {"device": here.sha256, "cloud": there.sha256}
+    models = {"device": here.sha256, "cloud": there.sha256, "max_tokens": max_tokens}
     raw.with_suffix(".models.json").write_text(json.dumps(models))
     device_side = await Asked.load(here.path, threads=threads)
     try:
@@ -103,19 +101,20 @@ def fit(raw: Path, data: Path, out: Path | None) -> None:
     found = router_report.figures(measured, Policy.load().escalate_above_benefit)
     click.echo(json.dumps(found, indent=1))
     if out is not None:
+        models = json.loads(raw.with_suffix(".models.json").read_text())
         provenance = {
             "date": datetime.date.today().isoformat(),
             "bench": "bench/router_thresholds.py",
             "seed": SEED,
+            "max_tokens": models["max_tokens"],
         }
-        estimator = router_report.estimator_of(measured, _pair(raw), found, provenance)
+        estimator = router_report.estimator_of(measured, _pair(models), found, provenance)
         text = json.dumps(estimator.to_json_dict(), indent=1) + "\n"
         LogisticEstimator.parse(text)
         out.write_text(text, encoding="utf-8")
 
 
-def _pair(raw: Path) -> MeasuredPair:
-    models = json.loads(raw.with_suffix(".models.json").read_text())
+def _pair(models: dict[str, str]) -> MeasuredPair:
     return MeasuredPair(
         device=MeasuredModel(names=DEVICE_NAMES, weights_sha256=models["device"]),
         cloud=MeasuredModel(names=CLOUD_NAMES, weights_sha256=models["cloud"]),

@@ -10,7 +10,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Figure", "Outcomes", "auroc", "bootstrap", "gain_over_random", "pick_auroc", "routed"]
+__all__ = [
+    "Figure",
+    "Outcomes",
+    "Predicted",
+    "auroc",
+    "auroc_within",
+    "bootstrap",
+    "gain_over_random",
+    "pick_auroc",
+    "routed",
+]
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -46,6 +56,14 @@ class Outcomes:
         return float((self.device_good | self.cloud_good).mean())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predicted:
+    """Benefit predicted for questions that the heads of their fold were not fitted on."""
+
+    benefit: Floats
+    folds: Rows
+
+
 def auroc(scores: Floats, labels: Flags) -> float:
     """P(a random positive scores above a random negative), ties half; NaN without both classes."""
     positives, negatives = int(labels.sum()), int((~labels).sum())
@@ -57,11 +75,29 @@ def auroc(scores: Floats, labels: Flags) -> float:
     return above / (positives * negatives)
 
 
-def pick_auroc(benefit: Floats, outcomes: Outcomes, rows: Rows) -> float:
+def auroc_within(scores: Floats, labels: Flags, folds: Rows) -> float:
+    """AUROC over pairs of one fold only.
+
+    Scores of different folds come from differently fitted heads. Comparing across them is biased
+    downwards when signals say little, since a head fitted without a fold leans away from it.
+    """
+    above = pairs = 0.0
+    for fold in np.unique(folds):
+        mine = folds == fold
+        count = float(labels[mine].sum()) * float((~labels[mine]).sum())
+        if count:
+            above += count * auroc(scores[mine], labels[mine])
+            pairs += count
+    return above / pairs if pairs else float("nan")
+
+
+def pick_auroc(predicted: Predicted, outcomes: Outcomes, rows: Rows) -> float:
     """AUROC of the predicted benefit where the sides differ: does it pick the better one?"""
     device, cloud = outcomes.device_good[rows], outcomes.cloud_good[rows]
-    differ = device != cloud
-    return auroc(benefit[rows][differ], cloud[differ])
+    differ = rows[device != cloud]
+    return auroc_within(
+        predicted.benefit[differ], outcomes.cloud_good[differ], predicted.folds[differ]
+    )
 
 
 def routed(benefit: Floats, above: float, outcomes: Outcomes, rows: Rows) -> float:
@@ -70,12 +106,17 @@ def routed(benefit: Floats, above: float, outcomes: Outcomes, rows: Rows) -> flo
     return float(np.where(away, outcomes.cloud_good[rows], outcomes.device_good[rows]).mean())
 
 
-def gain_over_random(benefit: Floats, above: float, outcomes: Outcomes, rows: Rows) -> float:
-    """``routed`` less the expected accuracy of sending the same share at random."""
-    share = float((benefit[rows] > above).mean())
-    device = float(outcomes.device_good[rows].mean())
-    cloud = float(outcomes.cloud_good[rows].mean())
-    return routed(benefit, above, outcomes, rows) - (device + share * (cloud - device))
+def gain_over_random(predicted: Predicted, above: float, outcomes: Outcomes, rows: Rows) -> float:
+    """``routed`` less the expected accuracy of sending the same share of each fold at random."""
+    gain = 0.0
+    for fold in np.unique(predicted.folds[rows]):
+        mine = rows[predicted.folds[rows] == fold]
+        share = float((predicted.benefit[mine] > above).mean())
+        device = float(outcomes.device_good[mine].mean())
+        cloud = float(outcomes.cloud_good[mine].mean())
+        random = device + share * (cloud - device)
+        gain += len(mine) * (routed(predicted.benefit, above, outcomes, mine) - random)
+    return gain / len(rows)
 
 
 def bootstrap(

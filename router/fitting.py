@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from router.heads import Head, Term
 
-__all__ = ["fit_head", "group_folds", "held_out_probabilities", "probabilities"]
+__all__ = ["fit_head", "fold_numbers", "held_out_probabilities", "probabilities"]
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -24,22 +24,26 @@ FOLDS = 5
 NEWTON_STEPS = 50
 
 
-def group_folds(groups: Sequence[str], folds: int, seed: int) -> Iterator[tuple[Flags, Flags]]:
-    """(train, test) row masks; no group stands on both sides, and each row is tested once."""
-    names = sorted(set(groups))
-    order = np.random.default_rng(seed).permutation(len(names))
-    fold_of = {names[index]: place % folds for place, index in enumerate(order)}
-    assigned = np.array([fold_of[group] for group in groups])
-    for fold in range(folds):
-        test = assigned == fold
-        if test.any() and not test.all():
-            yield ~test, test
+def fold_numbers(
+    groups: Sequence[str], strata: Sequence[object], *, folds: int = FOLDS, seed: int = 0
+) -> NDArray[np.intp]:
+    """The fold of each row; a group is in one fold only, and strata are dealt out evenly.
+
+    Even dealing matters: where a fold happens to hold more good answers, the rest hold fewer, so
+    that heads fitted on the rest rank held-out rows backwards when signals say little.
+    """
+    stratum = dict(zip(reversed(groups), reversed(strata), strict=True))
+    names = sorted(stratum)
+    mixed = [names[index] for index in np.random.default_rng(seed).permutation(len(names))]
+    dealt = sorted(mixed, key=lambda name: str(stratum[name]))
+    fold_of = {name: place % folds for place, name in enumerate(dealt)}
+    return np.array([fold_of[group] for group in groups], dtype=np.intp)
 
 
 def fit_head(columns: Columns, good: Flags, groups: Sequence[str], *, seed: int = 0) -> Head:
     """A logistic head on all rows, calibrated (Platt) on the scores of held-out groups."""
     scores = np.zeros(len(good))
-    for train, test in group_folds(groups, FOLDS, seed):
+    for train, test in _splits(fold_numbers(groups, good.tolist(), seed=seed)):
         scores[test] = _scores(_fit_plain(_rows(columns, train), good[train]), columns, test)
     slope, intercept = _fit_platt(scores, good)
     plain = _fit_plain(columns, good)
@@ -47,13 +51,16 @@ def fit_head(columns: Columns, good: Flags, groups: Sequence[str], *, seed: int 
 
 
 def held_out_probabilities(
-    columns: Columns, good: Flags, groups: Sequence[str], *, seed: int = 0
+    columns: Columns, good: Flags, groups: Sequence[str], folds: NDArray[np.intp]
 ) -> Floats:
-    """P(good) of each row from a head that was fitted and calibrated without the row's group."""
+    """P(good) of each row from a head that was fitted and calibrated without the row's fold.
+
+    ``folds`` may be ``fold_numbers`` of the groups, or any coarser split, such as by subject.
+    """
     result = np.zeros(len(good))
-    for train, test in group_folds(groups, FOLDS, seed):
+    for train, test in _splits(folds):
         kept = [group for group, keep in zip(groups, train, strict=True) if keep]
-        head = fit_head(_rows(columns, train), good[train], kept, seed=seed + 1)
+        head = fit_head(_rows(columns, train), good[train], kept, seed=1)
         result[test] = probabilities(head, _rows(columns, test), int(test.sum()))
     return result
 
@@ -61,6 +68,13 @@ def held_out_probabilities(
 def probabilities(head: Head, columns: Columns, rows: int) -> Floats:
     """``Head.probability`` of each row."""
     return np.array([head.probability(_row(columns, index)) for index in range(rows)])
+
+
+def _splits(folds: NDArray[np.intp]) -> Iterator[tuple[Flags, Flags]]:
+    """(train, test) row masks, one for each fold."""
+    for fold in np.unique(folds):
+        test = folds == fold
+        yield ~test, test
 
 
 def _row(columns: Columns, index: int) -> dict[str, float | None]:

@@ -3,8 +3,17 @@
 import numpy as np
 import pytest
 
-from router.evaluation import Outcomes, auroc, bootstrap, gain_over_random, pick_auroc, routed
-from router.fitting import fit_head, group_folds, held_out_probabilities, probabilities
+from router.evaluation import (
+    Outcomes,
+    Predicted,
+    auroc,
+    auroc_within,
+    bootstrap,
+    gain_over_random,
+    pick_auroc,
+    routed,
+)
+from router.fitting import fit_head, fold_numbers, held_out_probabilities, probabilities
 
 ROWS = 600
 
@@ -20,14 +29,21 @@ def labelled():
 
 
 def test_no_group_stands_on_both_sides(labelled):
-    """Each row is tested once, and its group never trained on then."""
+    """A group is in one of five folds, whole."""
     _, _, groups = labelled
-    tested = np.zeros(ROWS, dtype=int)
-    for train, test in group_folds(groups, 5, seed=0):
-        names = np.array(groups)
-        assert not set(names[train]) & set(names[test])
-        tested += test
-    assert (tested == 1).all()
+    folds = fold_numbers(groups, [0] * ROWS)
+    names = np.array(groups)
+    for fold in range(5):
+        assert not set(names[folds == fold]) & set(names[folds != fold])
+    assert set(folds) == {0, 1, 2, 3, 4}
+
+
+def test_strata_are_dealt_out_evenly(labelled):
+    """Each fold holds nearly the same share of good answers."""
+    _, good, _ = labelled
+    folds = fold_numbers([str(row) for row in range(ROWS)], good.tolist())
+    shares = [good[folds == fold].mean() for fold in range(5)]
+    assert max(shares) - min(shares) < 0.02
 
 
 def test_a_head_finds_the_signal_that_tells(labelled):
@@ -44,8 +60,9 @@ def test_a_head_finds_the_signal_that_tells(labelled):
 def test_held_out_probabilities_of_noise_say_nothing(labelled):
     """A signal without information does not look informative on rows it was not fitted on."""
     columns, good, groups = labelled
-    chances = held_out_probabilities({"noise": columns["noise"]}, good, groups)
-    assert auroc(chances, good) == pytest.approx(0.5, abs=0.1)
+    folds = fold_numbers(groups, good.tolist())
+    chances = held_out_probabilities({"noise": columns["noise"]}, good, groups, folds)
+    assert auroc_within(chances, good, folds) == pytest.approx(0.5, abs=0.1)
     assert float(np.std(chances)) < 0.1
 
 
@@ -53,7 +70,8 @@ def test_missing_values_and_constant_labels_are_survived(labelled):
     """NaN counts as average; where every label is the same the probability is near it."""
     columns, good, groups = labelled
     gaps = {"tells": np.where(np.arange(ROWS) % 3 == 0, np.nan, columns["tells"])}
-    assert np.isfinite(held_out_probabilities(gaps, good, groups)).all()
+    folds = fold_numbers(groups, good.tolist())
+    assert np.isfinite(held_out_probabilities(gaps, good, groups, folds)).all()
     never = probabilities(fit_head(columns, np.zeros(ROWS, dtype=bool), groups), columns, ROWS)
     assert (never < 0.05).all()
 
@@ -76,11 +94,22 @@ def test_routing_figures_by_hand():
     )
     rows = np.arange(4)
     perfect = np.array([1.0, -1.0, 0.0, 0.0])
+    predicted = Predicted(benefit=perfect, folds=np.zeros(4, dtype=np.intp))
     assert outcomes.oracle == 0.75
     assert routed(perfect, 0.5, outcomes, rows) == 0.75
-    assert gain_over_random(perfect, 0.5, outcomes, rows) == 0.25
-    assert pick_auroc(perfect, outcomes, rows) == 1.0
+    assert gain_over_random(predicted, 0.5, outcomes, rows) == 0.25
+    assert pick_auroc(predicted, outcomes, rows) == 1.0
     assert routed(-perfect, 0.5, outcomes, rows) == 0.25
+
+
+def test_ranks_are_compared_within_a_fold_only():
+    """Heads of different folds differ in level; that must not count as ranking, either way."""
+    labels = np.array([True, False, True, False])
+    scores = np.array([0.2, 0.1, 0.9, 0.8])
+    folds = np.array([0, 0, 1, 1])
+    assert auroc_within(scores, labels, folds) == 1.0
+    assert auroc(scores, labels) == 0.75
+    assert np.isnan(auroc_within(scores, labels, np.arange(4)))
 
 
 def test_the_bootstrap_resamples_whole_groups():

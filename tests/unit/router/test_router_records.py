@@ -8,7 +8,7 @@ import pytest
 
 import router
 from lanai.errors import ConfigError, RouteError
-from router import Decision, LogisticEstimator, Reason, Router
+from router import Decision, LogisticEstimator, Reason, Router, shipped_estimator
 
 
 @pytest.fixture
@@ -95,6 +95,17 @@ def test_a_strange_estimator_is_refused(make_estimator, key, value):
     stored = make_estimator().to_json_dict() | {key: value}
     with pytest.raises(ConfigError):
         LogisticEstimator.parse(json.dumps(stored))
+
+
+def test_the_shipped_estimator_is_of_the_default_pair():
+    """It loads, was really measured, and names both models with their digests."""
+    estimator = shipped_estimator()
+    assert "gemma-3-270m" in estimator.pair.cloud.names
+    assert "smollm2-135m-instruct" in estimator.pair.device.names
+    assert all(
+        len(model.weights_sha256) == 64 for model in (estimator.pair.device, estimator.pair.cloud)
+    )
+    assert estimator.measurement["questions"] >= 300
 
 
 def test_public_names_are_sorted_and_present():
