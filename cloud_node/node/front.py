@@ -17,17 +17,24 @@ any step, this handler is cancelled and the engine with it.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
 import grpc
 from grpc import aio
-from grpc.aio import EOF  # type: ignore[attr-defined]  # absent from the stubs
 
 from cloud_node.events import Event, EventLog, Field
 from cloud_node.node.answer import Answerer
+from cloud_node.node.frames import (
+    Context,
+    heard_out,
+    read_chunks,
+    read_header,
+    refusal_of,
+    send,
+)
 from cloud_node.node.keys import NodeKeys
 from cloud_node.node.load import Load
 from cloud_node.node.replay import ReplaySet
@@ -40,31 +47,19 @@ from lanai.errors import (
     ContextOverflow,
     EnvelopeRejected,
     RefusalCode,
-    Rejection,
-    StoreError,
     UsageError,
 )
 from lanai.telemetry import Span
 from protos.lanai.v1alpha import bundle_pb2, envelope_pb2, node_pb2
 from trust.bundle import NodeBundle
-from trust.envelope import (
-    MAX_CHUNKS,
-    AnswerSealer,
-    EnvelopeHeader,
-    OpenRequest,
-    SealedChunk,
-    open_request,
-)
+from trust.envelope import AnswerSealer, EnvelopeHeader, OpenRequest, open_request
 
 __all__ = ["Front", "Shared"]
 
 SERVICE = node_pb2.DESCRIPTOR.services_by_name["Node"].full_name
 BODY_S = 15.0
 """How long the header and the whole body may take to arrive."""
-HEAR_OUT_S = 2.0
 MILLISECONDS = 1000
-
-Context = aio.ServicerContext[node_pb2.InferRequest, node_pb2.InferResponse]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +110,7 @@ class Front:
         """One sealed request (the plan is on top of this file)."""
         timeline = Timeline()
         try:
-            async with refusing(context, self._shared.log), _heard_out(context):
+            async with refusing(context, self._shared.log), heard_out(context):
                 # 1.
                 with self._shared.load.admitted():
                     opened, body = await self._open_in_time(context, timeline)
@@ -150,15 +145,12 @@ class Front:
                     tls_spki_sha256=self._keys.identity.spki_sha256,
                     now=now,
                 )
-                return opened, opened.body(await _chunks(context))
+                return opened, opened.body(await read_chunks(context))
         except EnvelopeRejected as error:
-            raise _refusal_of(error) from None
+            raise refusal_of(error) from None
 
     async def _header(self, context: Context, now: float) -> EnvelopeHeader:
-        frame = await context.read()
-        if frame is EOF or frame.WhichOneof("frame") != "header":
-            raise CloudRefused("no header", refusal=RefusalCode.BAD_REQUEST)
-        header = EnvelopeHeader.from_proto(frame.header)
+        header = await read_header(context)
         header.require_live(now)
         if self._keys.node_id not in header.node_ids:
             raise CloudRefused("not addressed", refusal=RefusalCode.ENVELOPE_REJECTED)
@@ -188,7 +180,7 @@ class Front:
         except Exception as error:  # noqa: BLE001  whatever it was, its text stays in here
             code = _failure_code(error)
             self._emit(Event.REQUEST_FAILED, {Field.CODE: code}, error=error)
-            await _send(context, sealer, envelope_pb2.AnswerFrame(failure=code), last=True)
+            await send(context, sealer, envelope_pb2.AnswerFrame(failure=code), last=True)
         else:
             self._emit(Event.REQUEST_DONE, {Field.DURATION_MS: _milliseconds(timeline)})
 
@@ -198,61 +190,13 @@ class Front:
         asked = read_request(body)
         async with aclosing(self._shared.answerer.frames(asked, timeline)) as frames:
             async for frame in frames:
-                await _send(context, sealer, frame, last=frame.HasField("final"))
+                await send(context, sealer, frame, last=frame.HasField("final"))
 
     def _emit(
         self, event: Event, values: dict[Field, Any], error: BaseException | None = None
     ) -> None:
         live = {Field.LIVE: self._shared.load.live}
         self._shared.log.emit(event, {**values, **live}, error=error)
-
-
-@asynccontextmanager
-async def _heard_out(context: Context) -> AsyncIterator[None]:
-    """Let the peer finish sending before it is refused.
-
-    A gRPC client whose write meets an ended call reports an internal error instead of the status,
-    and a gateway could then not tell `busy` from broken.
-    """
-    try:
-        yield
-    except (CloudRefused, StoreError):
-        with suppress(TimeoutError):
-            async with asyncio.timeout(HEAR_OUT_S):
-                for _ in range(MAX_CHUNKS + 1):
-                    if await context.read() is EOF:
-                        break
-        raise
-
-
-async def _chunks(context: Context) -> list[SealedChunk]:
-    """The body's chunks up to the marked last one, never more than a body has."""
-    chunks: list[SealedChunk] = []
-    while len(chunks) < MAX_CHUNKS:
-        frame = await context.read()
-        if frame is EOF or frame.WhichOneof("frame") != "chunk":
-            raise CloudRefused("no chunk", refusal=RefusalCode.BAD_REQUEST)
-        chunks.append(SealedChunk(data=frame.chunk.data, last=frame.chunk.last))
-        if frame.chunk.last:
-            return chunks
-    raise CloudRefused("too many chunks", refusal=RefusalCode.TOO_LARGE)
-
-
-async def _send(
-    context: Context, sealer: AnswerSealer, frame: envelope_pb2.AnswerFrame, *, last: bool
-) -> None:
-    for chunk in sealer.seal(frame.SerializeToString(), last=last):
-        sealed = envelope_pb2.Chunk(data=chunk.data, last=chunk.last)
-        await context.write(node_pb2.InferResponse(chunk=sealed))
-
-
-def _refusal_of(error: EnvelopeRejected) -> CloudRefused:
-    codes = {
-        Rejection.EXPIRED: RefusalCode.EXPIRED,
-        Rejection.TOO_LARGE: RefusalCode.TOO_LARGE,
-    }
-    code = codes.get(error.reason, RefusalCode.ENVELOPE_REJECTED)
-    return CloudRefused("the envelope was rejected", refusal=code)
 
 
 def _failure_code(error: Exception) -> RefusalCode:
