@@ -304,3 +304,15 @@ async def test_an_absent_log_keeps_the_last_proof(cell: Cell) -> None:
     cell.world.append(b"another leaf")
     await cell.node.epoch.refresh()
     assert cell.node.epoch.bundle.proof.checkpoint != before.proof.checkpoint
+
+
+async def test_a_late_body_is_refused(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A peer that sends its header and nothing else does not hold a place for long."""
+    monkeypatch.setattr("cloud_node.node.front.BODY_S", 0.1)
+    monkeypatch.setattr("cloud_node.node.frames.HEAR_OUT_S", 0.1)
+    sealed = cell.seal()
+    async with cell.channel() as channel:
+        call = node_pb2_grpc.NodeStub(channel).Infer()
+        await call.write(node_pb2.InferRequest(header=sealed.header.to_proto()))
+        assert await call.details() == "expired"
+    assert not cell.load.live
