@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 from inference.dialogue import LoadFailure
+from inference.openmp import set_openmp
 from lanai.errors import (
     ConfigError,
     EngineCrashed,
@@ -30,7 +31,7 @@ def spawn_child(theirs: socket.socket, threads: int) -> "subprocess.Popen[bytes]
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+            env=set_openmp(dict(os.environ), threads),
         )
     except OSError as error:
         raise EngineCrashed("cannot start the engine's process") from error

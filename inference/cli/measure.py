@@ -8,6 +8,7 @@ import click
 
 from inference import scoring
 from inference.catalog import Catalog, InstalledModel
+from inference.openmp import set_openmp_here
 from inference.text import load_text_model
 from lanai.cli.output import emit_json, json_option
 from lanai.errors import UsageError
@@ -103,11 +104,13 @@ def _found(name: str) -> InstalledModel:
 
 
 def _decoder(model: InstalledModel, context_tokens: int, precision: Precision) -> "Decoder":
+    threads = Settings.load().settings.device_threads
+    set_openmp_here(threads)
     import torch
 
     from inference.decoder import load_decoder
 
-    torch.set_num_threads(Settings.load().settings.device_threads)
+    torch.set_num_threads(threads)
     return load_decoder(model.path, context_tokens=context_tokens, precision=precision)
 
 
