@@ -32,7 +32,8 @@ from inference.dialogue import (
     unloadable_message,
 )
 from inference.engine import EngineInfo
-from inference.scheduler import Outcomes, Prediction, Runner, Scheduler, Slot
+from inference.runner import Prediction, Runner, Slot
+from inference.scheduler import Outcomes, Scheduler
 from inference.wire import FrameReader, Message, encode
 from lanai.errors import (
     EngineCrashed,

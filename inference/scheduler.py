@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ from inference.engine import (
     Token,
     TokenStatistics,
 )
+from inference.runner import Prediction, Runner, Slot
 from inference.sampling import Sampler, statistics
 from lanai.errors import EngineError, LanaiError
 
@@ -33,40 +34,12 @@ __all__ = [
     "FailureCode",
     "MaskNeeded",
     "Outcome",
-    "Prediction",
     "RequestFailed",
-    "Runner",
     "Scheduler",
-    "Slot",
 ]
 
 PREFILL_PIECE: Final = 256
 LIVE_LIMIT: Final = 16
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prediction:
-    """What comes after the last id of a piece. The arrays belong to the caller."""
-
-    logits: NDArray[np.float32]  # (vocabulary,)
-    hidden: NDArray[np.float32]  # (width,)
-
-
-class Slot(Protocol):
-    """One request's place in the model: its cache."""
-
-    def forward(self, ids: NDArray[np.int32]) -> Prediction:
-        """Append ``ids``, shape (n,), n ≥ 1. Raises ``EngineError`` or ``MemoryError``."""
-
-    def wipe(self) -> None:
-        """Overwrite the cache with zeroes and let go of it."""
-
-
-class Runner(Protocol):
-    """The model, as far as the scheduler sees it."""
-
-    def begin(self, prompt: int, answer: int) -> Slot:
-        """A cache for so many tokens. Raises ``LanaiError`` or ``MemoryError``."""
 
 
 class FailureCode(StrEnum):

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from inference.dialogue import Submission
 from inference.engine import Constraint, EngineInfo, GenerateOptions
 from inference.requests import LiveRequests
-from inference.scheduler import Outcomes, Prediction, Scheduler
+from inference.runner import Prediction
+from inference.scheduler import Outcomes, Scheduler
 from inference.stream import RequestStream
 from lanai.content import TokenIds
 from lanai.errors import EngineClosed, EngineCrashed

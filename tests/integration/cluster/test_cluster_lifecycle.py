@@ -139,7 +139,9 @@ def test_up_to_down_with_ray(command_environment, process_runs) -> None:
         assert lanai("up")["started"]["fresh"] is False
         assert lanai("drain", "node-0")["state"] == "draining"
         ray = json.loads(
-            (Path(command_environment["LANAI_HOME"]) / "state/clusters/default/ray.json").read_text()
+            (
+                Path(command_environment["LANAI_HOME"]) / "state/clusters/default/ray.json"
+            ).read_text()
         )
         pids = [found[part]["pid"] for part in ("gateway", "issuer", "relay", "log", "store")]
         pids += _session(ray["session"])

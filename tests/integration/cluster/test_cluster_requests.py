@@ -77,6 +77,7 @@ async def test_a_forged_token_is_refused(cluster) -> None:
 
 async def test_many_devices_at_once(cluster) -> None:
     """Twelve requests side by side are all answered."""
+
     async def one() -> str:
         return await cluster.send(await cluster.frames(await cluster.token(), max_tokens=16))
 

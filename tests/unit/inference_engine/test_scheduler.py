@@ -8,10 +8,10 @@ import pytest
 from numpy.typing import NDArray
 
 from inference.engine import Finished, FinishReason, GenerateOptions, Prefilled, Token
+from inference.runner import Prediction
 from inference.scheduler import (
     FailureCode,
     MaskNeeded,
-    Prediction,
     RequestFailed,
     Scheduler,
 )
