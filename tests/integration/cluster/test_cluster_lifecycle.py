@@ -1,4 +1,4 @@
-"""Clusters side by side, parts that die, `up` that is stopped half-way, `down` that leaves nothing."""
+"""Clusters side by side, parts that die, `up` stopped half-way, `down` that leaves nothing."""
 
 import asyncio
 import json
@@ -96,7 +96,7 @@ def test_up_that_is_interrupted_leaves_nothing(
 
 
 def test_what_cannot_be_started_says_why(command_environment, tmp_path) -> None:
-    """A missing model, a production profile and a cluster that is not there: one line and a hint."""
+    """A missing model, a production profile, a cluster that is not there: one line and a hint."""
     environment = command_environment | {"LANAI_CLOUD_MODEL": "no-such-model"}
     for arguments, code in (
         (("up",), 1),

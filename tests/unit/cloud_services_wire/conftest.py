@@ -400,7 +400,7 @@ def device_of() -> type[Device]:
 def eventually() -> Callable:
     async def wait(condition: Callable[[], bool], seconds: float = 10.0) -> None:
         async with asyncio.timeout(seconds):
-            while not condition():  # noqa: ASYNC110  the condition is another process's
+            while not condition():
                 await asyncio.sleep(0.01)
 
     return wait

@@ -262,7 +262,7 @@ async def test_a_cancelled_task_cancels_the_request(cloud, client, asked) -> Non
     cloud.script.gate = asyncio.Event()
     task = asyncio.create_task(answer(client, asked))
     async with asyncio.timeout(10):
-        while cloud.live == 0:  # noqa: ASYNC110  the exchange has no event of its own
+        while cloud.live == 0:
             await asyncio.sleep(0.001)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
