@@ -1,8 +1,8 @@
 """Frames of one caller, read one at a time by whoever needs the next.
 
 A refusal sent while the caller still writes can be lost: grpcio's asyncio client then reports its
-own failed write instead of the status it was sent (grpc/grpc issue 36066). So a server takes in what is
-still on its way, within bounds, before it refuses.
+own failed write instead of the status it was sent (grpc/grpc issue 36066). So a server takes in
+what is still on its way, within bounds, before it refuses.
 """
 
 import asyncio

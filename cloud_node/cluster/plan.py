@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Final, Literal
 
 from inference.catalog import Catalog
-
 from lanai.errors import CloudUnavailable, ConfigError
 from lanai.folders import Folders
 from lanai.settings import Settings
