@@ -5,6 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from inference.openmp import set_openmp_here
+
+# Before any test imports torch: beside the servers that tests start, spinning threads cost minutes.
+set_openmp_here(2)
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
