@@ -50,7 +50,10 @@ def up(profile: Profile | None, cluster: str | None, as_json: bool) -> None:
     settings = Settings.load(flags={"cluster": cluster, "profile": profile}).settings
     plan = ClusterPlan.make(settings, folders, profile=settings.profile or "development")
     layout = ClusterLayout.of(folders, settings.cluster)
-    started = asyncio.run(start(folders, layout, plan, say=say))
+    try:
+        started = asyncio.run(start(folders, layout, plan, say=say))
+    except asyncio.CancelledError:  # SIGTERM; everything is stopped again
+        raise click.Abort from None
     _tell(layout, started)
     found = asyncio.run(status_of(layout))
     if as_json:

@@ -39,6 +39,11 @@ class ClusterPlan:
         """Raises ``ConfigError`` (profile), ``ModelNotFound``, ``CloudUnavailable`` (memory)."""
         require_profile(profile)
         model = Catalog(folders.models).find(settings.cloud_model)
+        if not model.path.is_dir():
+            raise ConfigError(
+                "a node measures a model's folder, and cloud_model is a single file",
+                hint="`lanai models pull FILE` installs it as a model of its own",
+            )
         plan = cls(
             profile=profile,
             model_name=model.name,

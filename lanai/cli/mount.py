@@ -1,5 +1,6 @@
 """Finds commands by entry point and turns errors into one line, a hint and an exit code."""
 
+import os
 import sys
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -74,6 +75,8 @@ def root() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
+    # gRPC's C core writes its own lines about refused handshakes; ours say it once, with a hint.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     sys.exit(run(arguments))
 
 

@@ -3,9 +3,11 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from cloud_node.cluster import plan as plan_module
 from cloud_node.cluster.enrolment import enrol, enrolled_here, withdraw
 from cloud_node.cluster.layout import ClusterLayout
 from cloud_node.cluster.plan import ClusterPlan, require_profile
@@ -13,6 +15,7 @@ from cloud_node.cluster.ports import free_port
 from cloud_node.cluster.progress import Progress
 from lanai.errors import CloudUnavailable, ConfigError
 from lanai.folders import Folders
+from lanai.settings import Settings
 
 
 def made(folders: Folders, name: str) -> ClusterLayout:
@@ -91,6 +94,15 @@ def test_a_node_that_does_not_fit_is_not_started() -> None:
     plan.require_memory(64 * 2**30)
     with pytest.raises(CloudUnavailable, match="10 MiB are free"):
         plan.require_memory(10 * 2**20)
+
+
+def test_a_model_in_a_single_file_is_refused_before_anything_starts(tmp_path, monkeypatch) -> None:
+    """A node measures a folder; a bare file is a clear error, not a failed measurement."""
+    bare = SimpleNamespace(name="bare", path=tmp_path / "bare.gguf", bytes=1)
+    bare.path.write_bytes(b"GGUF")
+    monkeypatch.setattr(plan_module.Catalog, "find", lambda *_: bare)
+    with pytest.raises(ConfigError, match="single file"):
+        ClusterPlan.make(Settings(), Folders.below(tmp_path), profile="development")
 
 
 def test_free_ports_lie_below_the_outgoing_range() -> None:
