@@ -2,6 +2,10 @@
 
 A base model goes on with what it reads. A few short examples show it what an answer looks like and
 where it ends; the stop strings end it there.
+
+Measured with Gemma 3 270M (greedy, 64 tokens at most, 40 TriviaQA questions): all 40 answers ended
+by themselves, after 4 tokens on average, and 11 were right. Without the introduction 10 were right;
+with examples of other tasks 9, and a translation then ran on without end.
 """
 
 from collections.abc import Sequence

@@ -19,8 +19,9 @@ def installed(name: str) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def two_threads() -> None:
-    torch.set_num_threads(2)
+def one_thread() -> None:
+    """On a busy machine two threads spend whole time slices waiting for each other."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

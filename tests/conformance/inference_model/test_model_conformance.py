@@ -13,6 +13,7 @@ import torch
 import transformers
 from torch import Tensor
 from torch.nn import functional
+from transformers.initialization import no_init_weights
 from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
 from inference.decoder import Decoder, load_decoder
@@ -20,7 +21,7 @@ from inference.formats import locate
 from inference.text import ChatMessage, load_text_model
 from lanai.content import Content
 
-PROMPT = 300
+PROMPT = 128  # logits of 262,144 tokens each: 128 MiB a copy
 
 
 def smollm2_class() -> transformers.PreTrainedModel:
@@ -75,7 +76,8 @@ def prompt_of(folder: Path, data_folder: Path, count: int) -> Tensor:
 
 def reference_logits(name: str, folder: Path, ids: Tensor) -> Tensor:
     """float32 logits of every position by ``transformers``; its model is let go afterwards."""
-    model: Any = CLASSES[name]().eval()
+    with no_init_weights():  # numbers that are replaced at once need no memory
+        model: Any = CLASSES[name]().eval()
     path = str(locate(folder).weights)
     read = load_gguf_checkpoint(path, return_tensors=True, model_to_load=model)
     missing, unexpected = model.load_state_dict(read["tensors"], strict=False, assign=True)
