@@ -18,7 +18,7 @@ test: install-test system models ## set everything up and run the whole test sui
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 install-demo: $(VENV)/.installed-cloud
-install-test: $(VENV)/.installed-cloud-dev
+install-test: $(VENV)/.installed-cloud-otlp-dev
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11))' || \

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from router.facts import DecodeObservation, PrefillObservation
@@ -156,8 +157,10 @@ def _rolling_means(values: NDArray[np.float64], window: int, finished: bool) -> 
         window = len(values)
     if not 0 < window <= len(values):
         return np.empty(0)
-    sums = np.concatenate(([0.0], np.cumsum(values, dtype=np.float64)))
-    return (sums[window:] - sums[:-window]) / window
+    # A statistic that is no number makes its windows no numbers, and the signal is then missing.
+    with np.errstate(over="ignore", invalid="ignore"):
+        means: NDArray[np.float64] = sliding_window_view(values, window).mean(axis=-1)
+    return means
 
 
 def _ends_repeated_run(ids: list[int]) -> NDArray[np.float64]:

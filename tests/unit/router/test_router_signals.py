@@ -49,6 +49,13 @@ def test_draft_signals_take_the_worst_full_window():
     assert DraftEntropy(5).measure(shown) == pytest.approx(8 / 5)
 
 
+@pytest.mark.parametrize("bad", [float("inf"), float("nan")])
+def test_a_statistic_that_is_no_number_makes_the_signal_missing(bad):
+    """One entropy that is not finite: no value, and no warning either."""
+    shown = draft([1, 2, 3, 4, 5], [1.0, bad, -bad, 2.0, 1.0])
+    assert DraftEntropy(2).measure(shown) is None
+
+
 @pytest.mark.parametrize("signal", [DraftEntropy(4), DraftMargin(4), DraftRepetition(4)])
 def test_a_window_not_full_yet_is_no_measurement(signal):
     """Until the window fills there is nothing; a finished draft counts with what it has."""
