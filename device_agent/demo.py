@@ -38,7 +38,7 @@ __all__ = ["main"]
 
 CLUSTER = "demo"
 WIDTH = 80
-LONG_TEXT_CHARACTERS = 9_000
+LONG_TEXT_CHARACTERS = 12_000
 SHORT_QUESTIONS = (
     "What is the capital of Australia?",
     "Name three things that float on water.",
@@ -64,7 +64,7 @@ def samples() -> tuple[Sample, ...]:
         *short,
         Sample(
             shows="a text longer than the device's context",
-            prompt="In one sentence: what does this text describe?",
+            prompt="Which license is this text from?",
             context=_long_text(),
         ),
         Sample(
@@ -215,12 +215,12 @@ def _wrapped(label: str, text: str) -> str:
 
 
 def _long_text() -> str:
-    """Real text: this repository's own pages, or its source where the pages are not installed."""
-    root = Path(__file__).resolve().parent.parent
-    files = [root / "README.md", *sorted((root / "docs").rglob("*.md")), *sorted(
-        Path(__file__).parent.glob("*.py"))]  # fmt: skip
-    text = "\n\n".join(each.read_text(encoding="utf-8") for each in files if each.is_file())
-    return text[:LONG_TEXT_CHARACTERS]
+    """Real text that is too long for the device: the project's licence, else its own source."""
+    licence = Path(__file__).resolve().parent.parent / "LICENSE"
+    if licence.is_file():
+        return licence.read_text(encoding="utf-8")
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    return "\n\n".join(each.read_text(encoding="utf-8") for each in sources)[:LONG_TEXT_CHARACTERS]
 
 
 def _lanai(*arguments: str) -> int:

@@ -41,7 +41,7 @@ from lanai.errors import (
     UsageError,
 )
 from lanai.telemetry import Attr, Span
-from router import Decision, Destination, Observations, Reason, RequestFacts
+from router import Decision, Destination, Mode, Observations, Reason, RequestFacts
 
 __all__ = ["Turn"]
 
@@ -58,6 +58,7 @@ class Turn:
         self._first: float | None = None
         self._shown: list[str] = []
         self._ids: TokenIds | None = None
+        self._no_model: ModelError | None = None
         self._ending: Ending | None = None
         self._consultation: Consultation | None = None
         self._draft: Draft | None = None
@@ -109,8 +110,9 @@ class Turn:
         with self._trace.step(Span.RENDER) as step:
             try:
                 text = await self._runtime.device.text()
-            except ModelError:
-                return None  # the rules say what follows; `lanai doctor` says why
+            except ModelError as error:
+                self._no_model = error
+                return None  # the rules say what follows
             ids = await asyncio.to_thread(text.render, self._ask.messages)
             step.set(Attr.INPUT_TOKENS, len(ids))
             return ids
@@ -122,6 +124,9 @@ class Turn:
         try:
             return consultation.eligibility()
         except NoRoute as error:
+            # Where nothing else can answer either, the model that is missing is what to mend.
+            if self._no_model is not None and self._ask.mode is not Mode.ONLY_IN_CLOUD:
+                raise self._no_model from None
             raise explain_no_route(error, facts, self._runtime.cloud, state) from None
 
     async def _answer_from(

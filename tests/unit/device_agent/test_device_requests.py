@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from device_agent.options import Options
-from lanai.errors import ContextOverflow, EngineCrashed, NoRoute, UsageError
+from lanai.errors import ContextOverflow, EngineCrashed, ModelNotFound, NoRoute, UsageError
 from router.vocabulary import DataClass, Destination, Mode, Reason, Stage
 
 
@@ -121,15 +121,17 @@ async def test_a_prompt_over_the_context_says_limit_and_used(make_bench) -> None
     assert bench.engine.seen == []
 
 
-async def test_nothing_to_answer_with_is_no_route(make_bench) -> None:
-    """Without a model and without a cloud the rules' own error is raised."""
+async def test_nothing_to_answer_with_says_what_is_missing(make_bench) -> None:
+    """Without model and cloud: the missing model; where only the cloud may answer: the rules."""
     bench = make_bench(installed=False)
     async with bench.agent as agent:
         state = await agent.availability()
-        with pytest.raises(NoRoute):
+        with pytest.raises(ModelNotFound) as missing:
             await agent.session().respond("hello")
+        with pytest.raises(NoRoute):
+            await agent.session(mode="only_in_cloud").respond("hello")
     assert not state
-    assert state.device.hint == "lanai models pull scripted"
+    assert missing.value.hint == state.device.hint == "lanai models pull scripted"
 
 
 async def test_two_sessions_run_side_by_side(make_bench) -> None:
