@@ -74,8 +74,8 @@ def prompt_of(folder: Path, data_folder: Path, count: int) -> Tensor:
     return torch.tensor([*first, *model.encode(text)][:count])
 
 
-def reference_logits(name: str, folder: Path, ids: Tensor) -> Tensor:
-    """float32 logits of every position by ``transformers``; its model is let go afterwards."""
+def reference_model(name: str, folder: Path) -> Any:
+    """The file's weights, float32, as ``transformers`` reads them, in its own model class."""
     with no_init_weights():  # numbers that are replaced at once need no memory
         model: Any = CLASSES[name]().eval()
     path = str(locate(folder).weights)
@@ -83,6 +83,12 @@ def reference_logits(name: str, folder: Path, ids: Tensor) -> Tensor:
     missing, unexpected = model.load_state_dict(read["tensors"], strict=False, assign=True)
     assert (missing, unexpected) == (["lm_head.weight"], [])
     model.tie_weights()
+    return model
+
+
+def reference_logits(name: str, folder: Path, ids: Tensor) -> Tensor:
+    """float32 logits of every position by ``transformers``; its model is let go afterwards."""
+    model = reference_model(name, folder)
     with torch.no_grad():
         logits: Tensor = model(ids[None]).logits[0]
     return logits
@@ -111,6 +117,39 @@ def test_logits_equal_those_of_transformers(
     ) / len(ids)
     assert same > 0.93
     assert divergence < 0.02
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("name", "count"), [("smollm2", 300), ("gemma3", 100)])
+def test_next_tokens_of_varied_texts_equal_those_of_transformers(
+    name: str, count: int, request: pytest.FixtureRequest, texts: list[str]
+) -> None:
+    """After each of some hundred texts of every script: the same distribution, both forms."""
+    folder: Path = request.getfixturevalue(name)
+    text = load_text_model(folder)
+    first = () if text.bos_id is None else (text.bos_id,)
+    every = max(1, len(texts) // count)
+    prompts = [
+        torch.tensor([*first, *ids][:16]) for each in texts[::every] if (ids := text.encode(each))
+    ][:count]
+    assert len(prompts) > 0.8 * count
+    model = reference_model(name, folder)
+    with torch.no_grad():
+        expected = torch.stack([model(ids[None]).logits[0, -1] for ids in prompts])
+    del model
+    exact = last_logits(load_decoder(folder, context_tokens=64, precision="float32"), prompts)
+    torch.testing.assert_close(exact, expected, atol=1e-2, rtol=1e-3)
+    packed = last_logits(load_decoder(folder, context_tokens=64), prompts)
+    assert (packed.argmax(-1) == expected.argmax(-1)).float().mean() > 0.9
+    divergence = functional.kl_div(
+        packed.log_softmax(-1), expected.log_softmax(-1), log_target=True, reduction="sum"
+    ) / len(prompts)
+    assert divergence < 0.03
+
+
+def last_logits(decoder: Decoder, prompts: list[Tensor]) -> Tensor:
+    """Logits after each prompt, shape (prompts, vocabulary)."""
+    return torch.cat([decoder.forward(ids, decoder.new_cache(len(ids))).logits for ids in prompts])
 
 
 def test_decoding_by_tokens_equals_the_prompt(smollm2: Path, data_folder: Path) -> None:
