@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lanai.errors import StoreError
 from lanai.folders import private_folder
+from trust.log.files import mapped_errors
 
 __all__ = ["locked", "read_private", "replace_private"]
 
@@ -16,7 +17,7 @@ PRIVATE = 0o600
 
 def read_private(path: Path, *, limit: int) -> bytes | None:
     """Contents, or None when there is no such file. Raises ``StoreError``, also above ``limit``."""
-    with _mapped(path):
+    with mapped_errors(path):
         try:
             with path.open("rb") as file:
                 data = file.read(limit + 1)
@@ -30,7 +31,7 @@ def read_private(path: Path, *, limit: int) -> bytes | None:
 def replace_private(path: Path, data: bytes) -> None:
     """Replace ``path`` in one step, on disk on return, mode 0600. The caller holds ``locked``."""
     part = path.with_name(f".{path.name}.part")
-    with _mapped(path):
+    with mapped_errors(path):
         part.unlink(missing_ok=True)  # one left by a crash may have another mode
         handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE)
         with os.fdopen(handle, "wb") as file:
@@ -48,23 +49,12 @@ def replace_private(path: Path, data: bytes) -> None:
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock beside ``path`` against other threads and processes. Blocks; use a thread."""
-    with _mapped(path):
+    with mapped_errors(path):
         private_folder(path.parent)
         handle = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT, PRIVATE)
     try:
-        with _mapped(path):
+        with mapped_errors(path):
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
         os.close(handle)
-
-
-@contextmanager
-def _mapped(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StoreError(
-            f"{path}: {(error.strerror or 'failed').lower()}",
-            hint="check the folder's disk and permissions",
-        ) from error
