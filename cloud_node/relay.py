@@ -16,6 +16,7 @@ from typing import Any
 from grpc import aio
 from pydantic import Field as Limit
 
+from cloud_node.admission import Admission
 from cloud_node.events import Component, EventLog
 from cloud_node.identity import open_channel
 from cloud_node.intake import Intake
@@ -61,7 +62,7 @@ class RelayService(stubs.RelayServicer):
         self._gateway = gateway
         self._config = config
         self._log = log
-        self._live = 0
+        self._admission = Admission(config.max_exchanges)
 
     async def Exchange(  # noqa: N802  the wire's name
         self, request_iterator: AsyncIterator[Opaque], context: aio.ServicerContext[Any, Any]
@@ -69,15 +70,10 @@ class RelayService(stubs.RelayServicer):
         """Forward frames both ways until either side ends."""
         intake = Intake(request_iterator)
         async with refusing(context, self._log, intake):
-            if self._live >= self._config.max_exchanges:
-                raise CloudRefused("too many exchanges", refusal=RefusalCode.BUSY)
-            self._live += 1
-            try:
+            with self._admission.admitted():
                 async with aclosing(self._forward(intake)) as frames:
                     async for frame in frames:
                         yield frame
-            finally:
-                self._live -= 1
 
     async def Fetch(  # noqa: N802
         self, request: Opaque, context: aio.ServicerContext[Any, Any]

@@ -9,6 +9,7 @@ from typing import Any, Final
 from google.protobuf.message import DecodeError
 from grpc import aio
 
+from cloud_node.admission import Admission
 from cloud_node.events import EventLog
 from cloud_node.gateway.announcements import Consistency
 from cloud_node.gateway.dispatch import dispatch
@@ -67,8 +68,8 @@ class GatewayService(stubs.GatewayServicer):
         self._consistency = consistency
         self._log = log
         self._limits = limits
+        self._admission = Admission(limits.exchanges)
         self._clock = clock
-        self._live = 0
 
     async def Exchange(  # noqa: N802  the wire's name
         self, request_iterator: AsyncIterator[Opaque], context: aio.ServicerContext[Any, Any]
@@ -76,15 +77,10 @@ class GatewayService(stubs.GatewayServicer):
         """Run one sealed request on one of its nodes and pass the sealed answer back."""
         intake = Intake(request_iterator)
         async with refusing(context, self._log, intake):
-            if self._live >= self._limits.exchanges:
-                raise CloudRefused("too many exchanges", refusal=RefusalCode.BUSY)
-            self._live += 1
-            try:
+            with self._admission.admitted():
                 async with aclosing(self._exchange(intake)) as answer:
                     async for payload in answer:
                         yield Opaque(payload=payload)
-            finally:
-                self._live -= 1
 
     async def Fetch(  # noqa: N802
         self, request: Opaque, context: aio.ServicerContext[Any, Any]
