@@ -102,6 +102,7 @@ class Rejection(StrEnum):
     TOO_LARGE = "too_large"
     VERSION = "version"
     KIND_NOT_ACCEPTED = "kind_not_accepted"
+    EVIDENCE_MISSING = "evidence_missing"
     PROFILE = "profile"
     NOT_LOOPBACK = "not_loopback"
     SIGNATURE = "signature"

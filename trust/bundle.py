@@ -31,7 +31,8 @@ __all__ = [
 ]
 
 HPKE_KEY_BYTES = 1216
-MAX_BUNDLE_BYTES = 160 * 1024
+MAX_BUNDLE_BYTES = 256 * 1024
+MAX_EVIDENCE = 8
 # Later times do not survive every clock library; the year is 9999.
 _MAX_TIME = 253_402_300_799
 
@@ -71,13 +72,14 @@ class NodeBundle:
     """A node's keys, how long they hold, and the evidence and log proof for them. Unverified.
 
     ``hpke_public_key`` is X-Wing (1216 bytes), ``tls_certificate`` DER; times are unix seconds.
+    ``evidence`` is ascending by kind, each kind once.
     """
 
     hpke_public_key: bytes = field(repr=False)
     tls_certificate: bytes = field(repr=False)
     not_before: int
     expires_at: int
-    evidence: Evidence
+    evidence: tuple[Evidence, ...]
     release: Release
     proof: LogProof
 
@@ -88,6 +90,14 @@ class NodeBundle:
             raise TrustError("the certificate is empty or too long", reason=Rejection.TOO_LARGE)
         if not 0 < self.not_before < self.expires_at <= _MAX_TIME:
             raise malformed("the bundle's window is empty or out of range")
+        kinds = self.evidence_kinds
+        if not 0 < len(kinds) <= MAX_EVIDENCE or list(kinds) != sorted(set(kinds)):
+            raise malformed("evidence is ascending by kind, each kind once")
+
+    @property
+    def evidence_kinds(self) -> tuple[str, ...]:
+        """What kinds of evidence are presented."""
+        return tuple(item.kind for item in self.evidence)
 
     @property
     def node_id(self) -> bytes:
@@ -124,12 +134,16 @@ class NodeBundle:
     @classmethod
     def from_proto(cls, message: pb.NodeBundle) -> "NodeBundle":
         """Raises ``TrustError`` when a field is missing or out of bounds."""
+        if len(message.evidence) > MAX_EVIDENCE:
+            raise malformed("more evidence than there are kinds")
         return cls(
             hpke_public_key=message.hpke_public_key,
             tls_certificate=message.tls_certificate,
             not_before=message.not_before,
             expires_at=message.expires_at,
-            evidence=Evidence(kind=message.evidence.kind, payload=message.evidence.payload),
+            evidence=tuple(
+                Evidence(kind=item.kind, payload=item.payload) for item in message.evidence
+            ),
             release=Release.parse(message.release),
             proof=LogProof.from_proto(message.proof),
         )
@@ -140,7 +154,7 @@ class NodeBundle:
             tls_certificate=self.tls_certificate,
             not_before=self.not_before,
             expires_at=self.expires_at,
-            evidence=pb.Evidence(kind=self.evidence.kind, payload=self.evidence.payload),
+            evidence=[pb.Evidence(kind=item.kind, payload=item.payload) for item in self.evidence],
             release=self.release.canonical(),
             proof=self.proof.to_proto(),
         )

@@ -16,7 +16,7 @@ from typing import Literal
 from cryptography import x509
 
 from lanai.errors import Rejection, TrustError, TrustRootRejected
-from trust.attestation.evidence import KIND
+from trust.attestation.policy import EvidencePolicy, policy_from_json
 from trust.log.notes import NoteKind, VerifierKey, parse_vkey
 from trust.strict import Fields, canonical, malformed, read_object
 
@@ -25,8 +25,7 @@ __all__ = ["MAX_ROOT_CHARACTERS", "Endpoint", "Profile", "TrustRoot"]
 Profile = Literal["development", "production"]
 
 MAX_ROOT_CHARACTERS = 256 * 1024
-SCHEMA = "lanai.trust-root/1"
-UNSAFE_PREFIX = "unsafe_"
+SCHEMA = "lanai.trust-root/2"
 _SCHEMA = re.compile(re.escape(SCHEMA))
 _PROFILE = re.compile("development|production")
 _ADDRESS = re.compile(r"(\[[0-9a-f:]{2,39}\]|[A-Za-z0-9][A-Za-z0-9.-]{0,252}):([1-9][0-9]{0,4})")
@@ -34,7 +33,6 @@ _PEM = re.compile(
     r"-----BEGIN CERTIFICATE-----\n[A-Za-z0-9+/=\n]{1,16000}\n-----END CERTIFICATE-----\n"
 )
 _HEX = re.compile(r"(?:[0-9a-f]{2}){1,4096}")
-_ED25519 = re.compile(r"[0-9a-f]{64}")
 _LINE = re.compile(r"[\x20-\x7e]{1,255}")
 _MAX_LIST = 64
 _MAX_SECONDS = 366 * 24 * 3600
@@ -72,8 +70,9 @@ class TrustRoot:
     """Whom the device believes and how fresh, short-lived and widely witnessed things must be.
 
     ``issuer_key`` (SPKI) and ``token_challenge`` are hex, ``log_key`` and ``witnesses`` are note
-    verifier keys, ``unsafe_software_keys`` hex Ed25519 keys. Making one raises
-    ``TrustRootRejected`` (``malformed``) when a value is out of bounds.
+    verifier keys, ``evidence`` says what a node has to present; lifetimes are seconds, of node keys
+    and of the issuer's and gateway's logged keys. Making one raises ``TrustRootRejected``
+    (``malformed``) when a value is out of bounds.
     """
 
     profile: Profile
@@ -87,8 +86,8 @@ class TrustRoot:
     quorum: int
     checkpoint_max_age_s: int
     node_max_lifetime_s: int
-    accepted_evidence: tuple[str, ...]
-    unsafe_software_keys: tuple[str, ...] = ()
+    key_max_lifetime_s: int
+    evidence: EvidencePolicy
 
     def __post_init__(self) -> None:
         # Values made in code pass the same reading as values from a file.
@@ -131,8 +130,7 @@ class TrustRoot:
                 hint="enrol with a cluster of the profile in your settings",
             )
         # 2 nothing unsafe outside development
-        unsafe = any(kind.startswith(UNSAFE_PREFIX) for kind in self.accepted_evidence)
-        if self.profile != "development" and (unsafe or self.unsafe_software_keys):
+        if self.profile != "development" and self.evidence.unsafe:
             raise TrustRootRejected(
                 "the trust root accepts unsafe evidence outside development",
                 reason=Rejection.KIND_NOT_ACCEPTED,
@@ -159,8 +157,11 @@ class TrustRoot:
         return cls(**values)  # type: ignore[arg-type]  # `_read` gives each field its type
 
     def _values(self) -> dict[str, object]:
+        own = {item.name: getattr(self, item.name) for item in fields(self)}
+        own |= {"relay": asdict(self.relay), "issuer": asdict(self.issuer)}
+        own["evidence"] = self.evidence.to_json()
         # Through JSON, so that tuples become the lists a file has.
-        values: dict[str, object] = json.loads(json.dumps({"schema": SCHEMA, **asdict(self)}))
+        values: dict[str, object] = json.loads(json.dumps({"schema": SCHEMA, **own}))
         return values
 
 
@@ -180,8 +181,8 @@ def _read(value: dict[str, object]) -> dict[str, object]:
         "quorum": read.number("quorum", low=1, high=_MAX_LIST),
         "checkpoint_max_age_s": read.number("checkpoint_max_age_s", low=1, high=_MAX_SECONDS),
         "node_max_lifetime_s": read.number("node_max_lifetime_s", low=1, high=_MAX_SECONDS),
-        "accepted_evidence": read.texts("accepted_evidence", KIND, limit=_MAX_LIST),
-        "unsafe_software_keys": read.texts("unsafe_software_keys", _ED25519, limit=_MAX_LIST),
+        "key_max_lifetime_s": read.number("key_max_lifetime_s", low=1, high=_MAX_SECONDS),
+        "evidence": policy_from_json(read.values["evidence"]),
     }
 
 

@@ -14,7 +14,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from trust.attestation import Release, UnsafeSoftwareAttester, report_data
+from trust.attestation import (
+    One,
+    Release,
+    UnsafeSoftwareAttester,
+    UnsafeSoftwarePolicy,
+    report_data,
+)
 from trust.bundle import Checkpoint, LogProof, NodeBundle
 from trust.certificate import NodeCertificate
 from trust.log.merkle import Tree, leaf_hash
@@ -95,8 +101,8 @@ class UnsafeTrustWorld:
             quorum=quorum,
             checkpoint_max_age_s=24 * _HOUR,
             node_max_lifetime_s=24 * _HOUR,
-            accepted_evidence=("unsafe_software",),
-            unsafe_software_keys=(public_key.hex(),),
+            key_max_lifetime_s=7 * 24 * _HOUR,
+            evidence=One(UnsafeSoftwarePolicy((public_key.hex(),))),
         )
 
     def append(self, leaf: bytes) -> int:
@@ -138,7 +144,7 @@ class UnsafeTrustWorld:
             tls_certificate=tls.certificate,
             not_before=self.now,
             expires_at=expires_at,
-            evidence=UnsafeSoftwareAttester(self.operator_key, release).attest(bound),
+            evidence=(UnsafeSoftwareAttester(self.operator_key, release).attest(bound),),
             release=release,
             proof=LogProof(
                 index=index,

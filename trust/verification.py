@@ -1,14 +1,15 @@
 """From a node's bundle to a verified node: the one place that decides whom the device seals to."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import InitVar, dataclass, field
 from typing import NoReturn
 
 from lanai.errors import EvidenceRejected, LogRejected, Rejection, TrustError
-from trust.attestation.evidence import Claims, Verifier
+from trust.attestation.evidence import Claims
+from trust.attestation.policy import EvidencePolicy
+from trust.attestation.release import Release
 from trust.attestation.report_data import report_data
-from trust.attestation.unsafe_software import UNSAFE_SOFTWARE, UnsafeSoftwareVerifier
 from trust.bundle import Checkpoint, NodeBundle
 from trust.certificate import NodeCertificate
 from trust.log.merkle import leaf_hash, verify_consistency, verify_inclusion
@@ -24,6 +25,7 @@ _BUILT_BY_VERIFIER = object()
 class VerifiedNode:
     """A node that passed every step of `NodeVerifier.verify`. Nothing else can build one.
 
+    ``evidence_kind`` names the kinds of evidence that were judged, ascending, joined by ``+``.
     ``measurement`` is the release's digest (hex), ``checkpoint_hash`` the SHA-256 of the text of
     the checkpoint, ``checkpoint_note`` the signed note it came in. Times are unix seconds.
     """
@@ -54,8 +56,8 @@ class VerifiedNode:
 class NodeVerifier:
     """Judges node bundles by a trust root.
 
-    ``clock`` gives unix seconds. ``verifiers`` maps evidence kinds to their verifiers; by default
-    the kinds this version knows. Raises ``TrustRootRejected`` for a root that no profile may use.
+    ``clock`` gives unix seconds. ``policy`` is the root's own unless a test brings another. Raises
+    ``TrustRootRejected`` for a root that no profile may use.
     """
 
     def __init__(
@@ -63,12 +65,12 @@ class NodeVerifier:
         root: TrustRoot,
         *,
         clock: Callable[[], float] = time.time,
-        verifiers: Mapping[str, Verifier] | None = None,
+        policy: EvidencePolicy | None = None,
     ) -> None:
         root.admit(None)
         self._root = root
         self._clock = clock
-        self._verifiers = dict(_default_verifiers(root) if verifiers is None else verifiers)
+        self._policy = policy or root.evidence
         self._checkpoints = CheckpointVerifier(root)
 
     def consistency_needed(
@@ -96,9 +98,10 @@ class NodeVerifier:
         1. Shape and sizes: the values' own, and a self-signed P-256 certificate.
         2. Validity: now is inside the bundle's and the certificate's window, and the bundle's is
            no longer than the root allows.
-        3. The evidence is of a kind the root accepts.
-        4. The evidence verifies, and is bound to exactly this bundle's keys and window.
-        5. What it claims is what the release record says.
+        3. Some of the evidence is of a kind the root's policy names.
+        4. Evidence that satisfies the policy verifies, each piece bound to exactly this bundle's
+           keys and window.
+        5. What each piece claims is what the release record says.
         6. The checkpoint is the log's, a quorum of witnesses cosigned it, and did so recently.
         7. The release record is a leaf under that checkpoint.
         8. The checkpoint and the last one seen are of one history.
@@ -114,12 +117,14 @@ class NodeVerifier:
         now = self._clock()
         certificate = _certificate(bundle)  # 1
         self._check_validity(bundle, certificate, now)  # 2
-        verifier = self._accepted(bundle.evidence.kind)  # 3
+        self._check_kinds(bundle)  # 3
         bound = report_data(
             bundle.hpke_public_key, certificate.spki_sha256, bundle.not_before, bundle.expires_at
         )
-        claims = verifier.verify(bundle.evidence, report_data=bound, now=now)  # 4
-        _check_claims(claims, bundle)  # 5
+        presented = {item.kind: item for item in bundle.evidence}
+        judged = self._policy.judge(presented, report_data=bound, now=now)  # 4
+        for claims in judged:
+            _check_claims(claims, bundle.release)  # 5
         signed = self._checkpoints.open(bundle.proof.checkpoint)  # 6
         self._checkpoints.require_quorum(signed, now=now)
         checkpoint = signed.checkpoint
@@ -131,7 +136,7 @@ class NodeVerifier:
             hpke_public_key=bundle.hpke_public_key,
             tls_certificate=bundle.tls_certificate,
             tls_spki_sha256=certificate.spki_sha256,
-            evidence_kind=claims.kind,
+            evidence_kind="+".join(sorted(claims.kind for claims in judged)),
             measurement=bundle.release.digest(),
             model=bundle.release.model,
             context_tokens=bundle.release.context_tokens,
@@ -151,18 +156,12 @@ class NodeVerifier:
         if now >= min(float(bundle.expires_at), certificate.not_after):
             raise _evidence("the node's keys have expired", Rejection.EXPIRED)
 
-    def _accepted(self, kind: str) -> Verifier:
-        verifier = self._verifiers.get(kind)
-        if kind not in self._root.accepted_evidence or verifier is None:
-            raise EvidenceRejected(
-                f"the trust root does not accept {kind} evidence",
-                reason=Rejection.KIND_NOT_ACCEPTED,
+    def _check_kinds(self, bundle: NodeBundle) -> None:
+        if self._policy.kinds.isdisjoint(bundle.evidence_kinds):
+            raise _evidence(
+                f"the trust root does not accept {' and '.join(bundle.evidence_kinds)} evidence",
+                Rejection.KIND_NOT_ACCEPTED,
             )
-        return verifier
-
-
-def _default_verifiers(root: TrustRoot) -> dict[str, Verifier]:
-    return {UNSAFE_SOFTWARE: UnsafeSoftwareVerifier(root.unsafe_software_keys)}
 
 
 def _certificate(bundle: NodeBundle) -> NodeCertificate:
@@ -172,12 +171,17 @@ def _certificate(bundle: NodeBundle) -> NodeCertificate:
         raise _evidence(error.message, error.reason) from error
 
 
-def _check_claims(claims: Claims, bundle: NodeBundle) -> None:
-    release = bundle.release
-    if claims.kind != bundle.evidence.kind:
-        raise _evidence("the claims are of another kind", Rejection.KIND_NOT_ACCEPTED)
-    claimed = (claims.software, claims.weights, claims.configuration)
-    if claimed != (release.software, release.weights, release.configuration):
+def _check_claims(claims: Claims, release: Release) -> None:
+    """Everything the record expects of this kind is claimed, and equal; at least one thing is."""
+    measured = claims.measurements
+    of_record = {
+        "software": release.software,
+        "weights": release.weights,
+        "configuration": release.configuration,
+    }
+    expected = {name: value for name, value in of_record.items() if name in measured}
+    expected |= release.golden.get(claims.kind, {})
+    if not expected or any(measured.get(name) != value for name, value in expected.items()):
         raise _evidence("the node does not run the release it names", Rejection.MEASUREMENT)
 
 

@@ -24,7 +24,7 @@ from cloud_node.store.config import StoreConfig
 from cloud_node.store.embedded import store_url
 from cloud_node.store.roles import Passwords, Role
 from cloud_node.witness import WitnessConfig, create_state
-from trust.attestation.unsafe_software import UNSAFE_SOFTWARE
+from trust.attestation import One, UnsafeSoftwarePolicy
 from trust.log.notes import NoteSigner
 from trust.log.transparency_log import TransparencyLog
 from trust.root import Endpoint, TrustRoot
@@ -39,6 +39,7 @@ SERVED: Final = ("relay", "gateway", "issuer", "log", "witness")
 DAILY_TOKENS: Final = 100_000
 CHECKPOINT_MAX_AGE_S: Final = 3600
 NODE_MAX_LIFETIME_S: Final = 24 * 3600
+KEY_MAX_LIFETIME_S: Final = 7 * 24 * 3600
 DRAIN_S: Final = 5.0
 KEPT: Final = (LOG_NOTE, WITNESS_NOTE, SOFTWARE)
 """Keys that stay with what they signed: the log, the witness's memory, published releases."""
@@ -168,8 +169,8 @@ class Recipes:
             quorum=1,
             checkpoint_max_age_s=CHECKPOINT_MAX_AGE_S,
             node_max_lifetime_s=NODE_MAX_LIFETIME_S,
-            accepted_evidence=(UNSAFE_SOFTWARE,),
-            unsafe_software_keys=(software.hex(),),
+            key_max_lifetime_s=KEY_MAX_LIFETIME_S,
+            evidence=One(UnsafeSoftwarePolicy((software.hex(),))),
         )
 
     def store_url(self, role: Role) -> str:

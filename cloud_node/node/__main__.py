@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cloud_node.events import Component, Event
 from cloud_node.node.answer import Answerer
-from cloud_node.node.bundle import BundleMaker, attester_of
+from cloud_node.node.bundle import BundleMaker, attesters_of
 from cloud_node.node.config import NodeConfig
 from cloud_node.node.control import Control
 from cloud_node.node.engine_host import EngineHost, StartEngine
@@ -29,8 +29,8 @@ async def run(config: NodeConfig, service: Service) -> None:
     load = Load(max_live=config.max_live)
     engine = EngineHost(_engine_of(config), load, service.log)
     release, _ = await asyncio.gather(asyncio.to_thread(measure_release, config), engine.start())
-    attester = attester_of(config, release)
-    if attester.kind.startswith("unsafe"):
+    attesters = attesters_of(config, release)
+    if any(attester.kind.startswith("unsafe") for attester in attesters):
         service.log.emit(Event.UNSAFE_EVIDENCE)
     text = await asyncio.to_thread(load_text_model, Path(config.model_folder))
     answerer = Answerer(text, engine, model=config.model_name, context_tokens=config.context_tokens)
@@ -49,7 +49,7 @@ async def run(config: NodeConfig, service: Service) -> None:
         key_lifetime_s=config.key_lifetime_s,
         announce_s=config.announce_s,
         shared=shared,
-        bundles=BundleMaker(release, attester, log),
+        bundles=BundleMaker(release, attesters, log),
     )
     node = Node(plan, engine, log, refresh_s=config.proof_refresh_s, drain_s=config.drain_s)
     await _serve(node, load, service)

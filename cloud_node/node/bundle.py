@@ -1,5 +1,6 @@
 """The bundle a node shows: its keys, evidence for them, and the log's proof of what it runs."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -15,15 +16,15 @@ from trust.attestation.unsafe_software import UnsafeSoftwareAttester
 from trust.bundle import LogProof, NodeBundle
 from trust.log.merkle import leaf_hash
 
-__all__ = ["BundleMaker", "attester_of"]
+__all__ = ["BundleMaker", "attesters_of"]
 
 
 class BundleMaker:
     """Puts bundles together for one release on one machine."""
 
-    def __init__(self, release: Release, attester: Attester, log: ProofSource) -> None:
+    def __init__(self, release: Release, attesters: Sequence[Attester], log: ProofSource) -> None:
         self._release = release
-        self._attester = attester
+        self._attesters = sorted(attesters, key=lambda attester: attester.kind)
         self._log = log
         self._leaf_hash = leaf_hash(release.canonical())
 
@@ -38,14 +39,14 @@ class BundleMaker:
             tls_certificate=keys.identity.certificate_der,
             not_before=keys.not_before,
             expires_at=keys.expires_at,
-            evidence=self._attester.attest(keys.report_data),
+            evidence=tuple(each.attest(keys.report_data) for each in self._attesters),
             release=self._release,
             proof=await self.proof(),
         )
 
 
-def attester_of(config: NodeConfig, release: Release) -> Attester:
-    """The attester this machine has. Raises ``ConfigError`` when there is none it may use."""
+def attesters_of(config: NodeConfig, release: Release) -> tuple[Attester, ...]:
+    """The attesters this machine has. Raises ``ConfigError`` when there is none it may use."""
     if config.unsafe_software_key_file is None:
         raise ConfigError(
             "no evidence source: this build attests by unsafe_software only",
@@ -53,7 +54,7 @@ def attester_of(config: NodeConfig, release: Release) -> Attester:
         )
     if config.profile != "development":
         raise ConfigError("unsafe_software evidence is refused outside development")
-    return UnsafeSoftwareAttester(_read_key(Path(config.unsafe_software_key_file)), release)
+    return (UnsafeSoftwareAttester(_read_key(Path(config.unsafe_software_key_file)), release),)
 
 
 def _read_key(path: Path) -> Ed25519PrivateKey:

@@ -83,7 +83,7 @@ def show(bundle: IO[bytes], as_json: bool) -> None:
     say("nothing here is verified: `lanai attest verify` does that")
     Finding(
         verified=False,
-        evidence=claimed.evidence.kind,
+        evidence="+".join(claimed.evidence_kinds),
         measurement=claimed.release.digest(),
         details=_claims(claimed),
     ).show(as_json=as_json)
@@ -107,7 +107,7 @@ def verify(bundle: IO[bytes], policy: Path | None, as_json: bool) -> int:
     except TrustError as error:
         Finding(
             verified=False,
-            evidence=claimed.evidence.kind if claimed else None,
+            evidence="+".join(claimed.evidence_kinds) if claimed else None,
             measurement=claimed.release.digest() if claimed else None,
             reasons=(error.reason.value,),
             details={},

@@ -1,6 +1,7 @@
 """Evidence, the claims a verifier draws from it, and the seams between node and device."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -29,12 +30,14 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claims:
-    """What verified evidence says: three SHA-256 digests, hex."""
+    """What verified evidence says of the machine: measurements by name, hex or short words.
+
+    ``software``, ``weights`` and ``configuration`` are digests of the release record itself; other
+    names are a kind's own, and the release record lists their golden values.
+    """
 
     kind: str
-    software: str
-    weights: str
-    configuration: str
+    measurements: Mapping[str, str]
 
 
 class Attester(Protocol):

@@ -9,6 +9,8 @@ over a fixed label and the statement; the statement repeats the report data.
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar, Self
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -18,7 +20,12 @@ from trust.attestation.evidence import Claims, Evidence
 from trust.attestation.release import DIGEST, Release
 from trust.strict import Fields, canonical, read_canonical
 
-__all__ = ["UNSAFE_SOFTWARE", "UnsafeSoftwareAttester", "UnsafeSoftwareVerifier"]
+__all__ = [
+    "UNSAFE_SOFTWARE",
+    "UnsafeSoftwareAttester",
+    "UnsafeSoftwarePolicy",
+    "UnsafeSoftwareVerifier",
+]
 
 UNSAFE_SOFTWARE = "unsafe_software"
 SCHEMA = "lanai.unsafe-software/1"
@@ -27,6 +34,8 @@ _SCHEMA = re.compile(re.escape(SCHEMA))
 _KEY_BYTES = 32
 _SIGNED_FROM = _KEY_BYTES + 64
 _MAX_STATEMENT = 1024
+_ED25519 = re.compile(r"[0-9a-f]{64}")
+_MAX_KEYS = 64
 _NAMES = ("schema", "report_data", "software", "weights", "configuration")
 
 
@@ -86,6 +95,26 @@ class UnsafeSoftwareVerifier:
         return claims
 
 
+@dataclass(frozen=True, slots=True)
+class UnsafeSoftwarePolicy:
+    """Statements by one of ``keys`` (hex Ed25519). Development only."""
+
+    keys: tuple[str, ...]
+    kind: ClassVar[str] = UNSAFE_SOFTWARE
+    unsafe: ClassVar[bool] = True
+
+    def verifier(self) -> UnsafeSoftwareVerifier:
+        return UnsafeSoftwareVerifier(self.keys)
+
+    def to_json(self) -> dict[str, object]:
+        return {"keys": list(self.keys)}
+
+    @classmethod
+    def from_json(cls, value: dict[str, object]) -> Self:
+        """Raises ``TrustError`` (``malformed``)."""
+        return cls(Fields.exactly(value, {"keys"}).texts("keys", _ED25519, limit=_MAX_KEYS))
+
+
 def _check_signature(public_key: bytes, signature: bytes, statement: bytes) -> None:
     try:
         Ed25519PublicKey.from_public_bytes(public_key).verify(signature, _LABEL + statement)
@@ -98,13 +127,8 @@ def _read_statement(statement: bytes) -> tuple[Claims, str]:
     try:
         read = Fields.exactly(read_canonical(statement, limit=_MAX_STATEMENT), _NAMES)
         read.text("schema", _SCHEMA)
-        claims = Claims(
-            kind=UNSAFE_SOFTWARE,
-            software=read.text("software", DIGEST),
-            weights=read.text("weights", DIGEST),
-            configuration=read.text("configuration", DIGEST),
-        )
-        return claims, read.text("report_data", DIGEST)
+        measured = {name: read.text(name, DIGEST) for name in _NAMES[2:]}
+        return Claims(kind=UNSAFE_SOFTWARE, measurements=measured), read.text("report_data", DIGEST)
     except TrustError as error:
         raise _rejected(f"the statement is refused: {error.message}", error.reason) from error
 

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!protos/lanai/v1alpha/bundle.proto\x12\rlanai.v1alpha\")\n\x08\x45vidence\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0f\n\x07payload\x18\x02 \x01(\x0c\"=\n\x08LogProof\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0e\n\x06hashes\x18\x02 \x03(\x0c\x12\x12\n\ncheckpoint\x18\x03 \x01(\x0c\"\xca\x01\n\nNodeBundle\x12\x17\n\x0fhpke_public_key\x18\x01 \x01(\x0c\x12\x17\n\x0ftls_certificate\x18\x02 \x01(\x0c\x12\x12\n\nnot_before\x18\x03 \x01(\x04\x12\x12\n\nexpires_at\x18\x04 \x01(\x04\x12)\n\x08\x65vidence\x18\x05 \x01(\x0b\x32\x17.lanai.v1alpha.Evidence\x12\x0f\n\x07release\x18\x06 \x01(\x0c\x12&\n\x05proof\x18\x07 \x01(\x0b\x32\x17.lanai.v1alpha.LogProof\"\x85\x01\n\x0c\x41nnouncement\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12)\n\x06\x62undle\x18\x02 \x01(\x0b\x32\x19.lanai.v1alpha.NodeBundle\x12\x14\n\x0clive_streams\x18\x03 \x01(\r\x12\x11\n\tissued_at\x18\x04 \x01(\x04\x12\x10\n\x08\x64raining\x18\x05 \x01(\x08\"=\n\x12SignedAnnouncement\x12\x14\n\x0c\x61nnouncement\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!protos/lanai/v1alpha/bundle.proto\x12\rlanai.v1alpha\")\n\x08\x45vidence\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0f\n\x07payload\x18\x02 \x01(\x0c\"=\n\x08LogProof\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0e\n\x06hashes\x18\x02 \x03(\x0c\x12\x12\n\ncheckpoint\x18\x03 \x01(\x0c\"\xca\x01\n\nNodeBundle\x12\x17\n\x0fhpke_public_key\x18\x01 \x01(\x0c\x12\x17\n\x0ftls_certificate\x18\x02 \x01(\x0c\x12\x12\n\nnot_before\x18\x03 \x01(\x04\x12\x12\n\nexpires_at\x18\x04 \x01(\x04\x12)\n\x08\x65vidence\x18\x05 \x03(\x0b\x32\x17.lanai.v1alpha.Evidence\x12\x0f\n\x07release\x18\x06 \x01(\x0c\x12&\n\x05proof\x18\x07 \x01(\x0b\x32\x17.lanai.v1alpha.LogProof\"C\n\tLoggedKey\x12\x0e\n\x06record\x18\x01 \x01(\x0c\x12&\n\x05proof\x18\x02 \x01(\x0b\x32\x17.lanai.v1alpha.LogProof\"\x85\x01\n\x0c\x41nnouncement\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12)\n\x06\x62undle\x18\x02 \x01(\x0b\x32\x19.lanai.v1alpha.NodeBundle\x12\x14\n\x0clive_streams\x18\x03 \x01(\r\x12\x11\n\tissued_at\x18\x04 \x01(\x04\x12\x10\n\x08\x64raining\x18\x05 \x01(\x08\"=\n\x12SignedAnnouncement\x12\x14\n\x0c\x61nnouncement\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,8 +37,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LOGPROOF']._serialized_end=156
   _globals['_NODEBUNDLE']._serialized_start=159
   _globals['_NODEBUNDLE']._serialized_end=361
-  _globals['_ANNOUNCEMENT']._serialized_start=364
-  _globals['_ANNOUNCEMENT']._serialized_end=497
-  _globals['_SIGNEDANNOUNCEMENT']._serialized_start=499
-  _globals['_SIGNEDANNOUNCEMENT']._serialized_end=560
+  _globals['_LOGGEDKEY']._serialized_start=363
+  _globals['_LOGGEDKEY']._serialized_end=430
+  _globals['_ANNOUNCEMENT']._serialized_start=433
+  _globals['_ANNOUNCEMENT']._serialized_end=566
+  _globals['_SIGNEDANNOUNCEMENT']._serialized_start=568
+  _globals['_SIGNEDANNOUNCEMENT']._serialized_end=629
 # @@protoc_insertion_point(module_scope)

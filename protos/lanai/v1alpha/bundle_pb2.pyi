@@ -92,7 +92,9 @@ class NodeBundle(_message.Message):
     release: _builtins.bytes
     """Release record, canonical JSON: the log leaf."""
     @_builtins.property
-    def evidence(self) -> Global___Evidence: ...
+    def evidence(self) -> _containers.RepeatedCompositeFieldContainer[Global___Evidence]:
+        """Ascending by kind, each kind once."""
+
     @_builtins.property
     def proof(self) -> Global___LogProof: ...
     def __init__(
@@ -102,17 +104,43 @@ class NodeBundle(_message.Message):
         tls_certificate: _builtins.bytes = ...,
         not_before: _builtins.int = ...,
         expires_at: _builtins.int = ...,
-        evidence: Global___Evidence | None = ...,
+        evidence: _abc.Iterable[Global___Evidence] | None = ...,
         release: _builtins.bytes = ...,
         proof: Global___LogProof | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence", "proof", b"proof"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["proof", b"proof"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence", "expires_at", b"expires_at", "hpke_public_key", b"hpke_public_key", "not_before", b"not_before", "proof", b"proof", "release", b"release", "tls_certificate", b"tls_certificate"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___NodeBundle: _TypeAlias = NodeBundle  # noqa: Y015
+
+@_typing.final
+class LoggedKey(_message.Message):
+    """A public key of a party, published in the log: leaf and proof, unverified."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORD_FIELD_NUMBER: _builtins.int
+    PROOF_FIELD_NUMBER: _builtins.int
+    record: _builtins.bytes
+    """Key record, canonical JSON: the log leaf."""
+    @_builtins.property
+    def proof(self) -> Global___LogProof: ...
+    def __init__(
+        self,
+        *,
+        record: _builtins.bytes = ...,
+        proof: Global___LogProof | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["proof", b"proof"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["proof", b"proof", "record", b"record"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoggedKey: _TypeAlias = LoggedKey  # noqa: Y015
 
 @_typing.final
 class Announcement(_message.Message):

@@ -26,7 +26,7 @@ from protos.lanai.v1alpha import bundle_pb2 as protos_dot_lanai_dot_v1alpha_dot_
 from protos.lanai.v1alpha import envelope_pb2 as protos_dot_lanai_dot_v1alpha_dot_envelope__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"protos/lanai/v1alpha/gateway.proto\x12\rlanai.v1alpha\x1a!protos/lanai/v1alpha/bundle.proto\x1a#protos/lanai/v1alpha/envelope.proto\"\x1f\n\x06Opaque\x12\x0f\n\x07payload\x18\x01 \x01(\x0cJ\x04\x08\x02\x10\x03\"D\n\x05Spend\x12\r\n\x05token\x18\x01 \x01(\x0c\x12\x12\n\nholder_key\x18\x02 \x01(\x0c\x12\x18\n\x10holder_signature\x18\x03 \x01(\x0c\"Z\n\x04Open\x12#\n\x05spend\x18\x01 \x01(\x0b\x32\x14.lanai.v1alpha.Spend\x12-\n\x06header\x18\x02 \x01(\x0b\x32\x1d.lanai.v1alpha.EnvelopeHeader\"c\n\x0cGatewayFrame\x12#\n\x04open\x18\x01 \x01(\x0b\x32\x13.lanai.v1alpha.OpenH\x00\x12%\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x14.lanai.v1alpha.ChunkH\x00\x42\x07\n\x05\x66rame\"\x0f\n\rRosterRequest\"<\n\x0eRosterResponse\x12*\n\x07\x62undles\x18\x01 \x03(\x0b\x32\x19.lanai.v1alpha.NodeBundle\"8\n\x12\x43onsistencyRequest\x12\x10\n\x08old_size\x18\x01 \x01(\x04\x12\x10\n\x08new_size\x18\x02 \x01(\x04\"%\n\x13\x43onsistencyResponse\x12\x0e\n\x06hashes\x18\x01 \x03(\x0c\"\x80\x01\n\x0c\x46\x65tchRequest\x12.\n\x06roster\x18\x01 \x01(\x0b\x32\x1c.lanai.v1alpha.RosterRequestH\x00\x12\x38\n\x0b\x63onsistency\x18\x02 \x01(\x0b\x32!.lanai.v1alpha.ConsistencyRequestH\x00\x42\x06\n\x04kind\"\x83\x01\n\rFetchResponse\x12/\n\x06roster\x18\x01 \x01(\x0b\x32\x1d.lanai.v1alpha.RosterResponseH\x00\x12\x39\n\x0b\x63onsistency\x18\x02 \x01(\x0b\x32\".lanai.v1alpha.ConsistencyResponseH\x00\x42\x06\n\x04kind2|\n\x05Relay\x12<\n\x08\x45xchange\x12\x15.lanai.v1alpha.Opaque\x1a\x15.lanai.v1alpha.Opaque(\x01\x30\x01\x12\x35\n\x05\x46\x65tch\x12\x15.lanai.v1alpha.Opaque\x1a\x15.lanai.v1alpha.Opaque2~\n\x07Gateway\x12<\n\x08\x45xchange\x12\x15.lanai.v1alpha.Opaque\x1a\x15.lanai.v1alpha.Opaque(\x01\x30\x01\x12\x35\n\x05\x46\x65tch\x12\x15.lanai.v1alpha.Opaque\x1a\x15.lanai.v1alpha.Opaqueb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"protos/lanai/v1alpha/gateway.proto\x12\rlanai.v1alpha\x1a!protos/lanai/v1alpha/bundle.proto\x1a#protos/lanai/v1alpha/envelope.proto\"\x19\n\x06Opaque\x12\x0f\n\x07payload\x18\x01 \x01(\x0c\"D\n\x05Spend\x12\r\n\x05token\x18\x01 \x01(\x0c\x12\x12\n\nholder_key\x18\x02 \x01(\x0c\x12\x18\n\x10holder_signature\x18\x03 \x01(\x0c\"Z\n\x04Open\x12#\n\x05spend\x18\x01 \x01(\x0b\x32\x14.lanai.v1alpha.Spend\x12-\n\x06header\x18\x02 \x01(\x0b\x32\x1d.lanai.v1alpha.EnvelopeHeader\"c\n\x0cGatewayFrame\x12#\n\x04open\x18\x01 \x01(\x0b\x32\x13.lanai.v1alpha.OpenH\x00\x12%\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x14.lanai.v1alpha.ChunkH\x00\x42\x07\n\x05\x66rame\"\x0f\n\rRosterRequest\"<\n\x0eRosterResponse\x12*\n\x07\x62undles\x18\x01 \x03(\x0b\x32\x19.lanai.v1alpha.NodeBundle\"8\n\x12\x43onsistencyRequest\x12\x10\n\x08old_size\x18\x01 \x01(\x04\x12\x10\n\x08new_size\x18\x02 \x01(\x04\"%\n\x13\x43onsistencyResponse\x12\x0e\n\x06hashes\x18\x01 \x03(\x0c\"\x1b\n\x0b\x46ileRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\".\n\x0c\x46ileResponse\x12\r\n\x05\x66ound\x18\x01 \x01(\x08\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\x0c\"\xac\x01\n\x0c\x46\x65tchRequest\x12.\n\x06roster\x18\x01 \x01(\x0b\x32\x1c.lanai.v1alpha.RosterRequestH\x00\x12\x38\n\x0b\x63onsistency\x18\x02 \x01(\x0b\x32!.lanai.v1alpha.ConsistencyRequestH\x00\x12*\n\x04\x66ile\x18\x03 \x01(\x0b\x32\x1a.lanai.v1alpha.FileRequestH\x00\x42\x06\n\x04kind\"\xb0\x01\n\rFetchResponse\x12/\n\x06roster\x18\x01 \x01(\x0b\x32\x1d.lanai.v1alpha.RosterResponseH\x00\x12\x39\n\x0b\x63onsistency\x18\x02 \x01(\x0b\x32\".lanai.v1alpha.ConsistencyResponseH\x00\x12+\n\x04\x66ile\x18\x03 \x01(\x0b\x32\x1b.lanai.v1alpha.FileResponseH\x00\x42\x06\n\x04kind\"\r\n\x0bKeysRequest\"6\n\x0cKeysResponse\x12&\n\x04keys\x18\x01 \x03(\x0b\x32\x18.lanai.v1alpha.LoggedKey2\xbd\x01\n\x05Relay\x12<\n\x08\x45xchange\x12\x15.lanai.v1alpha.Opaque\x1a\x15.lanai.v1alpha.Opaque(\x01\x30\x01\x12\x35\n\x05\x46\x65tch\x12\x15.lanai.v1alpha.Opaque\x1a\x15.lanai.v1alpha.Opaque\x12?\n\x04Keys\x12\x1a.lanai.v1alpha.KeysRequest\x1a\x1b.lanai.v1alpha.KeysResponse2\xbf\x01\n\x07Gateway\x12<\n\x08\x45xchange\x12\x15.lanai.v1alpha.Opaque\x1a\x15.lanai.v1alpha.Opaque(\x01\x30\x01\x12\x35\n\x05\x46\x65tch\x12\x15.lanai.v1alpha.Opaque\x1a\x15.lanai.v1alpha.Opaque\x12?\n\x04Keys\x12\x1a.lanai.v1alpha.KeysRequest\x1a\x1b.lanai.v1alpha.KeysResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,27 +34,35 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.lanai.v1alpha.gatewa
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_OPAQUE']._serialized_start=125
-  _globals['_OPAQUE']._serialized_end=156
-  _globals['_SPEND']._serialized_start=158
-  _globals['_SPEND']._serialized_end=226
-  _globals['_OPEN']._serialized_start=228
-  _globals['_OPEN']._serialized_end=318
-  _globals['_GATEWAYFRAME']._serialized_start=320
-  _globals['_GATEWAYFRAME']._serialized_end=419
-  _globals['_ROSTERREQUEST']._serialized_start=421
-  _globals['_ROSTERREQUEST']._serialized_end=436
-  _globals['_ROSTERRESPONSE']._serialized_start=438
-  _globals['_ROSTERRESPONSE']._serialized_end=498
-  _globals['_CONSISTENCYREQUEST']._serialized_start=500
-  _globals['_CONSISTENCYREQUEST']._serialized_end=556
-  _globals['_CONSISTENCYRESPONSE']._serialized_start=558
-  _globals['_CONSISTENCYRESPONSE']._serialized_end=595
-  _globals['_FETCHREQUEST']._serialized_start=598
-  _globals['_FETCHREQUEST']._serialized_end=726
-  _globals['_FETCHRESPONSE']._serialized_start=729
-  _globals['_FETCHRESPONSE']._serialized_end=860
-  _globals['_RELAY']._serialized_start=862
-  _globals['_RELAY']._serialized_end=986
-  _globals['_GATEWAY']._serialized_start=988
-  _globals['_GATEWAY']._serialized_end=1114
+  _globals['_OPAQUE']._serialized_end=150
+  _globals['_SPEND']._serialized_start=152
+  _globals['_SPEND']._serialized_end=220
+  _globals['_OPEN']._serialized_start=222
+  _globals['_OPEN']._serialized_end=312
+  _globals['_GATEWAYFRAME']._serialized_start=314
+  _globals['_GATEWAYFRAME']._serialized_end=413
+  _globals['_ROSTERREQUEST']._serialized_start=415
+  _globals['_ROSTERREQUEST']._serialized_end=430
+  _globals['_ROSTERRESPONSE']._serialized_start=432
+  _globals['_ROSTERRESPONSE']._serialized_end=492
+  _globals['_CONSISTENCYREQUEST']._serialized_start=494
+  _globals['_CONSISTENCYREQUEST']._serialized_end=550
+  _globals['_CONSISTENCYRESPONSE']._serialized_start=552
+  _globals['_CONSISTENCYRESPONSE']._serialized_end=589
+  _globals['_FILEREQUEST']._serialized_start=591
+  _globals['_FILEREQUEST']._serialized_end=618
+  _globals['_FILERESPONSE']._serialized_start=620
+  _globals['_FILERESPONSE']._serialized_end=666
+  _globals['_FETCHREQUEST']._serialized_start=669
+  _globals['_FETCHREQUEST']._serialized_end=841
+  _globals['_FETCHRESPONSE']._serialized_start=844
+  _globals['_FETCHRESPONSE']._serialized_end=1020
+  _globals['_KEYSREQUEST']._serialized_start=1022
+  _globals['_KEYSREQUEST']._serialized_end=1035
+  _globals['_KEYSRESPONSE']._serialized_start=1037
+  _globals['_KEYSRESPONSE']._serialized_end=1091
+  _globals['_RELAY']._serialized_start=1094
+  _globals['_RELAY']._serialized_end=1283
+  _globals['_GATEWAY']._serialized_start=1286
+  _globals['_GATEWAY']._serialized_end=1477
 # @@protoc_insertion_point(module_scope)

@@ -44,6 +44,11 @@ class RelayStub:
                 request_serializer=protos_dot_lanai_dot_v1alpha_dot_gateway__pb2.Opaque.SerializeToString,
                 response_deserializer=protos_dot_lanai_dot_v1alpha_dot_gateway__pb2.Opaque.FromString,
                 _registered_method=True)
+        self.Keys = channel.unary_unary(
+                '/lanai.v1alpha.Relay/Keys',
+                request_serializer=protos_dot_lanai_dot_v1alpha_dot_gateway__pb2.KeysRequest.SerializeToString,
+                response_deserializer=protos_dot_lanai_dot_v1alpha_dot_gateway__pb2.KeysResponse.FromString,
+                _registered_method=True)
 
 
 class RelayServicer:
@@ -61,6 +66,12 @@ class RelayServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Keys(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RelayServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -73,6 +84,11 @@ def add_RelayServicer_to_server(servicer, server):
                     servicer.Fetch,
                     request_deserializer=protos_dot_lanai_dot_v1alpha_dot_gateway__pb2.Opaque.FromString,
                     response_serializer=protos_dot_lanai_dot_v1alpha_dot_gateway__pb2.Opaque.SerializeToString,
+            ),
+            'Keys': grpc.unary_unary_rpc_method_handler(
+                    servicer.Keys,
+                    request_deserializer=protos_dot_lanai_dot_v1alpha_dot_gateway__pb2.KeysRequest.FromString,
+                    response_serializer=protos_dot_lanai_dot_v1alpha_dot_gateway__pb2.KeysResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -139,6 +155,33 @@ class Relay:
             metadata,
             _registered_method=True)
 
+    @staticmethod
+    def Keys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lanai.v1alpha.Relay/Keys',
+            protos_dot_lanai_dot_v1alpha_dot_gateway__pb2.KeysRequest.SerializeToString,
+            protos_dot_lanai_dot_v1alpha_dot_gateway__pb2.KeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
 
 class GatewayStub:
     """Missing associated documentation comment in .proto file."""
@@ -159,6 +202,11 @@ class GatewayStub:
                 request_serializer=protos_dot_lanai_dot_v1alpha_dot_gateway__pb2.Opaque.SerializeToString,
                 response_deserializer=protos_dot_lanai_dot_v1alpha_dot_gateway__pb2.Opaque.FromString,
                 _registered_method=True)
+        self.Keys = channel.unary_unary(
+                '/lanai.v1alpha.Gateway/Keys',
+                request_serializer=protos_dot_lanai_dot_v1alpha_dot_gateway__pb2.KeysRequest.SerializeToString,
+                response_deserializer=protos_dot_lanai_dot_v1alpha_dot_gateway__pb2.KeysResponse.FromString,
+                _registered_method=True)
 
 
 class GatewayServicer:
@@ -176,6 +224,12 @@ class GatewayServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Keys(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GatewayServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -188,6 +242,11 @@ def add_GatewayServicer_to_server(servicer, server):
                     servicer.Fetch,
                     request_deserializer=protos_dot_lanai_dot_v1alpha_dot_gateway__pb2.Opaque.FromString,
                     response_serializer=protos_dot_lanai_dot_v1alpha_dot_gateway__pb2.Opaque.SerializeToString,
+            ),
+            'Keys': grpc.unary_unary_rpc_method_handler(
+                    servicer.Keys,
+                    request_deserializer=protos_dot_lanai_dot_v1alpha_dot_gateway__pb2.KeysRequest.FromString,
+                    response_serializer=protos_dot_lanai_dot_v1alpha_dot_gateway__pb2.KeysResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -244,6 +303,33 @@ class Gateway:
             '/lanai.v1alpha.Gateway/Fetch',
             protos_dot_lanai_dot_v1alpha_dot_gateway__pb2.Opaque.SerializeToString,
             protos_dot_lanai_dot_v1alpha_dot_gateway__pb2.Opaque.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Keys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lanai.v1alpha.Gateway/Keys',
+            protos_dot_lanai_dot_v1alpha_dot_gateway__pb2.KeysRequest.SerializeToString,
+            protos_dot_lanai_dot_v1alpha_dot_gateway__pb2.KeysResponse.FromString,
             options,
             channel_credentials,
             insecure,

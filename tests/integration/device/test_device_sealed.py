@@ -112,7 +112,7 @@ async def test_secret_data_reaches_no_wire(agent, cloud, held) -> None:
 async def test_evidence_that_is_not_acceptable_sends_nothing(agent, cloud) -> None:
     """The device answers where it may and says why; else a trust error, exit code 10."""
     for bundle in cloud.bundles:
-        bundle.evidence.payload = bundle.evidence.payload[:-1] + b"\x00"
+        bundle.evidence[0].payload = bundle.evidence[0].payload[:-1] + b"\x00"
     reply = await agent.session(mode=Mode.PREFER_IN_CLOUD).respond("hello", options=SHORT)
     assert (reply.source, reply.decision.reason) == (Destination.DEVICE, Reason.CLOUD_NOT_VERIFIED)
     with pytest.raises(EvidenceRejected) as raised:

@@ -204,7 +204,7 @@ async def cell(
         key_lifetime_s=options.get("key_lifetime_s", 3600),
         announce_s=60.0,
         shared=shared,
-        bundles=BundleMaker(unsafe_release(), attester, log),
+        bundles=BundleMaker(unsafe_release(), [attester], log),
     )
     node = Node(plan, engine, log, refresh_s=60.0, drain_s=5.0)
     await node.start()

@@ -37,7 +37,13 @@ from protos.lanai.v1alpha import (
     node_pb2,
     node_pb2_grpc,
 )
-from trust.attestation import Release, UnsafeSoftwareAttester, report_data
+from trust.attestation import (
+    One,
+    Release,
+    UnsafeSoftwareAttester,
+    UnsafeSoftwarePolicy,
+    report_data,
+)
 from trust.bundle import NodeBundle
 from trust.envelope import EnvelopeHeader, NodeKey, SealedChunk, open_request, seal_request
 from trust.log.merkle import leaf_hash
@@ -79,8 +85,10 @@ class World:
             quorum=1,
             checkpoint_max_age_s=3600,
             node_max_lifetime_s=86400,
-            accepted_evidence=("unsafe_software",),
-            unsafe_software_keys=(self.software.public_key().public_bytes_raw().hex(),),
+            key_max_lifetime_s=86400,
+            evidence=One(
+                UnsafeSoftwarePolicy((self.software.public_key().public_bytes_raw().hex(),))
+            ),
         )
 
     def publish(self, leaf: bytes) -> None:
@@ -143,7 +151,7 @@ class FakeNode(node_pb2_grpc.NodeServicer):
             tls_certificate=self.identity.certificate_der,
             not_before=self.not_before,
             expires_at=self.expires_at,
-            evidence=attester.attest(bound),
+            evidence=(attester.attest(bound),),
             release=RELEASE,
             proof=self.world.log.inclusion(leaf_hash(RELEASE.canonical())),
         )

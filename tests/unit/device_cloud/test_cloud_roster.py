@@ -71,7 +71,7 @@ async def test_expired_nodes_are_not_used(cloud, roster) -> None:
 
 async def test_a_bad_bundle_is_dropped_and_counted(cloud, roster) -> None:
     """One node that lies does not keep the others from being used."""
-    cloud.bundles[0].evidence.payload = b"\x00" * 64
+    cloud.bundles[0].evidence[0].payload = b"\x00" * 64
     cloud.bundles[1].hpke_public_key = b"short"
     nodes = await roster.fresh()
     assert [node.node_id for node in nodes] == [cloud.nodes[2].key.node_id]
@@ -82,7 +82,7 @@ async def test_a_bad_bundle_is_dropped_and_counted(cloud, roster) -> None:
 async def test_when_no_node_is_acceptable_nothing_is_sent(cloud, client, asked) -> None:
     """``open`` raises the reason, ``status`` says it, and no exchange is started."""
     for bundle in cloud.bundles:
-        bundle.evidence.payload = b"\x00" * 64
+        bundle.evidence[0].payload = b"\x00" * 64
     with pytest.raises(TrustError) as caught:
         async with client.open(asked, deadline_s=10):
             pass

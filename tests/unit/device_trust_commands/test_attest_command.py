@@ -10,7 +10,7 @@ import pytest
 
 from device_agent.cloud.checkpoints import CheckpointStore
 from lanai.cli.mount import run
-from trust.attestation import measure_folder, measure_software
+from trust.attestation import One, UnsafeSoftwarePolicy, measure_folder, measure_software
 from trust.bundle import Checkpoint
 from trust.testing import UnsafeTrustWorld
 
@@ -80,10 +80,11 @@ def test_a_refused_bundle_says_why(
 ) -> None:
     """Under another policy the same bundle is refused with that policy's reason."""
     policy = home / "policy.json"
-    policy.write_text(replace(world.root, accepted_evidence=("tpm2",)).to_json())
+    nobody = One(UnsafeSoftwarePolicy(()))
+    policy.write_text(replace(world.root, evidence=nobody).to_json())
     assert run(["attest", "verify", str(bundle), "--policy", str(policy), "--json"]) == 10
     values = shown(capsys)
-    assert (values["verified"], values["reasons"]) == (False, ["kind_not_accepted"])
+    assert (values["verified"], values["reasons"]) == (False, ["unknown_key"])
     assert values["evidence"] == "unsafe_software"
 
 

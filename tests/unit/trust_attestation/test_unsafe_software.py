@@ -37,11 +37,11 @@ def test_claims_are_the_release() -> None:
     verifier: Verifier = VERIFIER
     claims = verifier.verify(attester.attest(BOUND), report_data=BOUND, now=0)
     assert claims.kind == attester.kind == "unsafe_software"
-    assert (claims.software, claims.weights, claims.configuration) == (
-        RELEASE.software,
-        RELEASE.weights,
-        RELEASE.configuration,
-    )
+    assert claims.measurements == {
+        "software": RELEASE.software,
+        "weights": RELEASE.weights,
+        "configuration": RELEASE.configuration,
+    }
 
 
 def test_it_is_for_one_set_of_keys() -> None:

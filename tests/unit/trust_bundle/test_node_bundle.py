@@ -110,6 +110,8 @@ def test_release_records_have_one_form() -> None:
     leaf = RELEASE.canonical()
     assert Release.parse(leaf) == RELEASE
     assert Release.parse(leaf).digest() == RELEASE.digest()
+    golden = replace(RELEASE, golden={"tpm2": {"pcr00": "ab" * 32}, "sev_snp": {"a": "b"}})
+    assert Release.parse(golden.canonical()) == golden
     for other in (
         leaf + b"\n",
         leaf.replace(b'":', b'": ', 1),
@@ -118,14 +120,19 @@ def test_release_records_have_one_form() -> None:
         leaf.replace(b"512", b"0"),
         leaf.replace(b"toy", b"t\xc3\xb6y"),
         leaf.replace(b"toy", b""),
-        leaf.replace(b"release/1", b"release/2"),
-        leaf.replace(b"}", b',"x":1}'),
+        leaf.replace(b"release/2", b"release/1"),
+        leaf.replace(b'"golden":{}', b'"golden":{"UPPER":{"a":"b"}}'),
+        leaf.replace(b'"golden":{}', b'"golden":{"tpm2":{}}'),
+        leaf.replace(b'"golden":{}', b'"golden":{"tpm2":{"a":1}}'),
+        leaf.replace(b'"golden":{}', b'"golden":{"tpm2":{"a":"two words"}}'),
+        leaf.replace(b'"golden":{}', b'"golden":[]'),
+        leaf[:-1] + b',"x":1}',
         leaf.replace(b"11", b"AA", 1),
         b"{}",
         b"[]",
         b"",
         b"[" * 4000,
-        b" " * 5000,
+        b" " * 40_000,
     ):
         reason(lambda other=other: Release.parse(other))
 

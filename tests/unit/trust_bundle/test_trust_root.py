@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -11,15 +11,36 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lanai.errors import Rejection, TrustRootRejected
+from trust.attestation import AllOf, AnyOf, One, UnsafeSoftwarePolicy
+from trust.attestation.policy import LEAVES
 from trust.log.notes import NoteSigner
 from trust.root import Endpoint, TrustRoot
 from trust.testing import UnsafeTrustWorld
 
+
+@dataclass(frozen=True)
+class ImaginedPolicy:
+    """A kind of evidence that is not unsafe, and that nobody can present."""
+
+    kind: ClassVar[str] = "imagined"
+    unsafe: ClassVar[bool] = False
+
+    def verifier(self) -> Any:
+        raise AssertionError("no test presents this evidence")
+
+    def to_json(self) -> dict[str, object]:
+        return {}
+
+    @classmethod
+    def from_json(cls, value: dict[str, object]) -> Self:
+        return cls(**value)
+
+
+LEAVES[ImaginedPolicy.kind] = ImaginedPolicy
 WORLD = UnsafeTrustWorld(now=1_700_000_000)
 ROOT = WORLD.root
-PRODUCTION = replace(
-    ROOT, profile="production", accepted_evidence=("tpm2",), unsafe_software_keys=()
-)
+SAFE = One(ImaginedPolicy())
+PRODUCTION = replace(ROOT, profile="production", evidence=SAFE)
 
 
 def elsewhere(address: str) -> Endpoint:
@@ -59,7 +80,10 @@ def test_every_value_is_in_the_policy_digest() -> None:
         replace(ROOT, witnesses=ROOT.witnesses[:2]),
         replace(ROOT, checkpoint_max_age_s=1),
         replace(ROOT, node_max_lifetime_s=1),
-        replace(ROOT, unsafe_software_keys=()),
+        replace(ROOT, key_max_lifetime_s=1),
+        replace(ROOT, evidence=One(UnsafeSoftwarePolicy(()))),
+        replace(ROOT, evidence=AllOf(ROOT.evidence)),
+        replace(ROOT, evidence=AnyOf(ROOT.evidence)),
     ]
     digests = {root.policy_digest for root in (ROOT, *others)}
     assert len(digests) == len(others) + 1
@@ -75,14 +99,12 @@ def test_profiles_are_kept_apart() -> None:
     assert refusal(lambda: PRODUCTION.admit("development")).reason is Rejection.PROFILE
 
 
-@pytest.mark.parametrize("kind", ["unsafe_software", "unsafe_anything"])
-def test_production_takes_nothing_unsafe(kind: str) -> None:
-    """Any unsafe kind, alone or beside a real one, or an unsafe key refuses the root."""
-    for root in (
-        replace(PRODUCTION, accepted_evidence=(kind,)),
-        replace(PRODUCTION, accepted_evidence=("tpm2", kind)),
-        replace(PRODUCTION, unsafe_software_keys=ROOT.unsafe_software_keys),
-    ):
+@pytest.mark.parametrize("keys", [(), ("ab" * 32,)])
+def test_production_takes_nothing_unsafe(keys: tuple[str, ...]) -> None:
+    """An unsafe kind anywhere in the policy, with or without keys, refuses the root."""
+    unsafe = One(UnsafeSoftwarePolicy(keys))
+    for policy in (unsafe, AllOf(SAFE, unsafe), AnyOf(SAFE, unsafe), AllOf(SAFE, AnyOf(unsafe))):
+        root = replace(PRODUCTION, evidence=policy)
         for profile in (None, "production"):
             error = refusal(lambda root=root, profile=profile: root.admit(profile))
             assert error.reason is Rejection.KIND_NOT_ACCEPTED
@@ -125,7 +147,7 @@ def test_addresses_are_host_and_port(address: str) -> None:
         {"quorum": True},
         {"quorum": 2.0},
         {"profile": "staging"},
-        {"schema": "lanai.trust-root/2"},
+        {"schema": "lanai.trust-root/1"},
         {"unknown": 1},
         {"witnesses": []},
         {"witnesses": [*ROOT.witnesses, ROOT.witnesses[0]]},
@@ -139,8 +161,16 @@ def test_addresses_are_host_and_port(address: str) -> None:
         {"token_challenge": None},
         {"checkpoint_max_age_s": 0},
         {"node_max_lifetime_s": 10**12},
-        {"accepted_evidence": ["UPPER"]},
-        {"unsafe_software_keys": ["00"]},
+        {"evidence": None},
+        {"evidence": {}},
+        {"evidence": {"kind": "unheard_of"}},
+        {"evidence": {"kind": "unsafe_software"}},
+        {"evidence": {"kind": "unsafe_software", "keys": ["00"]}},
+        {"evidence": {"kind": "unsafe_software", "keys": [], "more": 1}},
+        {"evidence": {"all_of": []}},
+        {"evidence": {"any_of": [{"kind": "imagined"}], "all_of": [{"kind": "imagined"}]}},
+        {"evidence": {"none_of": [{"kind": "imagined"}]}},
+        {"evidence": {"all_of": [{"kind": "imagined"}] * 9}},
         {"relay": {"address": "127.0.0.1:1"}},
         {"relay": {"address": "127.0.0.1:1", "certificate": "no PEM"}},
         {"relay": None},

@@ -4,12 +4,22 @@ import copy
 import pickle
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from lanai.errors import EvidenceRejected, LogRejected, Rejection, TrustError, TrustRootRejected
-from trust.attestation import Claims, Evidence, UnsafeSoftwareAttester, report_data
+from trust.attestation import (
+    AllOf,
+    AnyOf,
+    Claims,
+    EvidencePolicy,
+    One,
+    UnsafeSoftwareAttester,
+    UnsafeSoftwarePolicy,
+    report_data,
+)
 from trust.bundle import Checkpoint, NodeBundle
 from trust.log.merkle import Tree, leaf_hash
 from trust.testing import NodeTls, UnsafeTrustWorld, unsafe_release
@@ -45,6 +55,31 @@ def reason(
     with pytest.raises(of) as refusal:
         verifier.verify(bundle, seen=seen, consistency=consistency)
     return refusal.value.reason
+
+
+class Says:
+    """A policy and verifier that finds what it was told, whatever it is shown."""
+
+    unsafe = True
+
+    def __init__(self, claims: Any, *, named: str = "unsafe_software") -> None:
+        self.kind = named
+        self._claims = claims
+
+    def verifier(self) -> Any:
+        return self
+
+    def verify(self, evidence: Any, **_: Any) -> Claims:
+        return self._claims
+
+
+def judging(world: UnsafeTrustWorld, policy: EvidencePolicy) -> NodeVerifier:
+    return NodeVerifier(world.root, clock=lambda: float(world.now), policy=policy)
+
+
+def measured(bundle: NodeBundle) -> dict[str, str]:
+    release = bundle.release
+    return {name: getattr(release, name) for name in ("software", "weights", "configuration")}
 
 
 def seen_at(world: UnsafeTrustWorld, size: int) -> Checkpoint:
@@ -116,17 +151,17 @@ def test_2_the_certificate_has_a_window_too(world: UnsafeTrustWorld) -> None:
 
 
 def test_3_only_accepted_kinds(world: UnsafeTrustWorld, bundle: NodeBundle) -> None:
-    """A kind the root does not list is refused, also when a verifier for it exists."""
-    root = replace(world.root, accepted_evidence=("tpm2",))
-    assert reason(world.verifier(root), bundle, of=EvidenceRejected) is Rejection.KIND_NOT_ACCEPTED
-    none = replace(world.root, accepted_evidence=())
-    assert reason(world.verifier(none), bundle) is Rejection.KIND_NOT_ACCEPTED
+    """A kind the policy does not name is refused before it is looked at."""
+    verifier = judging(world, One(Says(UnsafeSoftwarePolicy(()), named="other")))
+    assert reason(verifier, bundle, of=EvidenceRejected) is Rejection.KIND_NOT_ACCEPTED
 
 
-def test_3_an_accepted_kind_needs_a_verifier(world: UnsafeTrustWorld, bundle: NodeBundle) -> None:
-    """Nothing is accepted because this version cannot judge it."""
-    verifier = NodeVerifier(world.root, clock=lambda: float(NOW), verifiers={})
-    assert reason(verifier, bundle) is Rejection.KIND_NOT_ACCEPTED
+def test_3_all_of_what_is_asked_for(world: UnsafeTrustWorld, bundle: NodeBundle) -> None:
+    """Good evidence of one kind does not stand for another that is missing."""
+    other = One(Says(UnsafeSoftwarePolicy(()), named="other"))
+    both = judging(world, AllOf(world.root.evidence, other))
+    assert reason(both, bundle, of=EvidenceRejected) is Rejection.EVIDENCE_MISSING
+    judging(world, AnyOf(other, world.root.evidence)).verify(bundle)
 
 
 def test_3_unsafe_roots_make_no_verifier(world: UnsafeTrustWorld) -> None:
@@ -168,23 +203,32 @@ def test_5_claims_must_equal_the_release(
     attested = replace(bundle.release, **{name: "ff" * 32})
     bound = report_data(HPKE_KEY, bundle.tls_spki_sha256, bundle.not_before, bundle.expires_at)
     evidence = UnsafeSoftwareAttester(world.operator_key, attested).attest(bound)
-    lying = replace(bundle, evidence=evidence)
+    lying = replace(bundle, evidence=(evidence,))
     assert reason(world.verifier(), lying, of=EvidenceRejected) is Rejection.MEASUREMENT
 
 
 def test_5_claims_are_of_the_evidence_kind(world: UnsafeTrustWorld, bundle: NodeBundle) -> None:
     """A verifier that answers for another kind is not believed."""
 
-    class Confused:
-        kind = "unsafe_software"
+    confused = Says(Claims(kind="other", measurements=measured(bundle)))
+    assert reason(judging(world, One(confused)), bundle) is Rejection.KIND_NOT_ACCEPTED
 
-        def verify(self, evidence: Evidence, *, report_data: bytes, now: float) -> Claims:
-            return Claims(kind="tpm2", software="", weights="", configuration="")
 
-    verifier = NodeVerifier(
-        world.root, clock=lambda: float(NOW), verifiers={"unsafe_software": Confused()}
-    )
-    assert reason(verifier, bundle) is Rejection.KIND_NOT_ACCEPTED
+def test_5_golden_values_are_all_claimed(world: UnsafeTrustWorld) -> None:
+    """What the record lists for a kind must be measured, each value the same."""
+    golden = {"unsafe_software": {"pcr00": "aa", "pcr01": "bb"}}
+    bundle = world.bundle(HPKE_KEY, release=replace(unsafe_release(), golden=golden))
+    good = {"pcr00": "aa", "pcr01": "bb", "more": "cc"}
+    judging(world, One(Says(Claims(kind="unsafe_software", measurements=good)))).verify(bundle)
+    for bad in ({"pcr00": "aa"}, {**good, "pcr01": "aa"}, {**good, "software": "00" * 32}, {}):
+        claims = Claims(kind="unsafe_software", measurements=bad)
+        assert reason(judging(world, One(Says(claims))), bundle) is Rejection.MEASUREMENT
+
+
+def test_5_evidence_that_measures_nothing(world: UnsafeTrustWorld, bundle: NodeBundle) -> None:
+    """Genuine evidence of a machine says nothing of the release unless something is compared."""
+    claims = Claims(kind="unsafe_software", measurements={"firmware": "aa"})
+    assert reason(judging(world, One(Says(claims))), bundle) is Rejection.MEASUREMENT
 
 
 # 6 checkpoint -------------------------------------------------------------------------------
