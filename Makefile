@@ -6,7 +6,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 LOCK := -c constraints.txt
 
-.PHONY: demo test install-demo install-test models system protos lint fmt clean help
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?=
+
+.PHONY: demo test fuzz install-demo install-test models system protos lint fmt clean help
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -16,6 +19,9 @@ demo: install-demo models ## set everything up and run the whole path once on th
 
 test: install-test system models ## set everything up and run the whole test suite
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+fuzz: install-test ## fuzz every parser of network bytes, FUZZ_SECONDS (60) each
+	@$(BIN)/python tests/fuzz/fuzz_harness.py --seconds $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
 install-demo: $(VENV)/.installed-cloud
 install-test: $(VENV)/.installed-cloud-otlp-dev
