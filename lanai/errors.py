@@ -84,6 +84,7 @@ class RefusalCode(StrEnum):
     REPLAYED = "replayed"
     TOKEN_INVALID = "token_invalid"  # noqa: S105  a code, not a secret
     TOKEN_SPENT = "token_spent"  # noqa: S105
+    TOKEN_EXPIRED = "token_expired"  # noqa: S105
     NO_NODE = "no_node"
     BUSY = "busy"
     DRAINING = "draining"
@@ -131,6 +132,7 @@ class Rejection(StrEnum):
     TRUNCATED = "truncated"
     AFTER_END = "after_end"
     CHALLENGE = "challenge"
+    KEY_OVERLAP = "key_overlap"
 
 
 class LanaiError(Exception):

@@ -23,6 +23,7 @@ from trust.attestation import (
 )
 from trust.bundle import Checkpoint, LogProof, NodeBundle
 from trust.certificate import NodeCertificate
+from trust.keys import KeyRecord, KeyVerifier, LoggedKey
 from trust.log.merkle import Tree, leaf_hash
 from trust.log.notes import NoteSigner
 from trust.log.witness import WitnessState
@@ -152,6 +153,20 @@ class UnsafeTrustWorld:
                 checkpoint=checkpoint or self.checkpoint(),
             ),
         )
+
+    def logged(self, record: KeyRecord, *, checkpoint: bytes | None = None) -> LoggedKey:
+        """``record`` with its proof; it is logged if it was not."""
+        index = self.append(record.canonical())
+        proof = LogProof(
+            index=index,
+            hashes=self.tree.inclusion(index),
+            checkpoint=checkpoint or self.checkpoint(),
+        )
+        return LoggedKey(record=record, proof=proof)
+
+    def key_verifier(self, root: TrustRoot | None = None) -> KeyVerifier:
+        """The real verifier of keys at the world's time."""
+        return KeyVerifier(root or self.root, clock=lambda: float(self.now))
 
     def verifier(self, root: TrustRoot | None = None) -> NodeVerifier:
         """The real verifier at the world's time."""

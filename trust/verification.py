@@ -5,16 +5,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import InitVar, dataclass, field
 from typing import NoReturn
 
-from lanai.errors import EvidenceRejected, LogRejected, Rejection, TrustError
+from lanai.errors import EvidenceRejected, Rejection, TrustError
 from trust.attestation.evidence import Claims
 from trust.attestation.policy import EvidencePolicy
 from trust.attestation.release import Release
 from trust.attestation.report_data import report_data
 from trust.bundle import Checkpoint, NodeBundle
 from trust.certificate import NodeCertificate
-from trust.log.merkle import leaf_hash, verify_consistency, verify_inclusion
+from trust.logged import LogVerifier
 from trust.root import TrustRoot
-from trust.witnessed import MAX_CLOCK_SKEW_S, CheckpointVerifier
+from trust.witnessed import MAX_CLOCK_SKEW_S
 
 __all__ = ["NodeVerifier", "VerifiedNode"]
 
@@ -71,7 +71,7 @@ class NodeVerifier:
         self._root = root
         self._clock = clock
         self._policy = policy or root.evidence
-        self._checkpoints = CheckpointVerifier(root)
+        self._log = LogVerifier(root)
 
     def consistency_needed(
         self, bundle: NodeBundle, seen: Checkpoint | None
@@ -80,11 +80,7 @@ class NodeVerifier:
 
         Raises ``LogRejected`` when the checkpoint's signatures do not stand.
         """
-        if seen is None:
-            return None
-        checkpoint = self._checkpoints.open(bundle.proof.checkpoint).checkpoint
-        old, new = sorted((seen.size, checkpoint.size))
-        return None if old in (0, new) else (old, new)
+        return self._log.consistency_needed(bundle.proof, seen)
 
     def verify(
         self,
@@ -125,12 +121,13 @@ class NodeVerifier:
         judged = self._policy.judge(presented, report_data=bound, now=now)  # 4
         for claims in judged:
             _check_claims(claims, bundle.release)  # 5
-        signed = self._checkpoints.open(bundle.proof.checkpoint)  # 6
-        self._checkpoints.require_quorum(signed, now=now)
-        checkpoint = signed.checkpoint
-        _check_inclusion(bundle, checkpoint)  # 7
-        if seen is not None:
-            _check_history(checkpoint, seen, consistency)  # 8
+        checkpoint = self._log.verify(  # 6, 7, 8
+            bundle.release.canonical(),
+            bundle.proof,
+            now=now,
+            seen=seen,
+            consistency=consistency,
+        ).checkpoint
         return VerifiedNode(
             node_id=bundle.node_id,
             hpke_public_key=bundle.hpke_public_key,
@@ -185,41 +182,5 @@ def _check_claims(claims: Claims, release: Release) -> None:
         raise _evidence("the node does not run the release it names", Rejection.MEASUREMENT)
 
 
-def _check_inclusion(bundle: NodeBundle, checkpoint: Checkpoint) -> None:
-    verify_inclusion(
-        leaf_hash(bundle.release.canonical()),
-        index=bundle.proof.index,
-        size=checkpoint.size,
-        proof=bundle.proof.hashes,
-        root=checkpoint.root,
-    )
-
-
-def _check_history(checkpoint: Checkpoint, seen: Checkpoint, consistency: Sequence[bytes]) -> None:
-    """One of the two is a prefix of the other, or they are the same."""
-    if seen.origin != checkpoint.origin:
-        raise _log("the stored checkpoint is of another log", Rejection.UNKNOWN_KEY)
-    if seen.size == checkpoint.size and seen.root != checkpoint.root:
-        raise _log("the log shows two roots for one size", Rejection.SPLIT_VIEW)
-    if seen.size in (0, checkpoint.size):
-        return
-    older, newer = sorted((seen, checkpoint), key=lambda item: item.size)
-    try:
-        verify_consistency(
-            older.size,
-            newer.size,
-            old_root=older.root,
-            new_root=newer.root,
-            proof=consistency,
-        )
-    except LogRejected as error:
-        reason = Rejection.ROLLBACK if older is checkpoint else Rejection.CONSISTENCY
-        raise _log("the checkpoint does not continue the one seen before", reason) from error
-
-
 def _evidence(message: str, reason: Rejection) -> EvidenceRejected:
     return EvidenceRejected(message, reason=reason, hint="the node is not used; others may be")
-
-
-def _log(message: str, reason: Rejection) -> LogRejected:
-    return LogRejected(message, reason=reason, hint="the node is not used; others may be")

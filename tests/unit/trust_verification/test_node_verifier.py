@@ -396,7 +396,7 @@ def test_many_checkpoints_do_not_pile_up(world: UnsafeTrustWorld) -> None:
         bundles.append(world.bundle(HPKE_KEY))
         verifier.verify(bundles[-1])
     assert verifier.verify(bundles[0]).checkpoint.size == 7
-    assert len(verifier._checkpoints._opened) <= 32
+    assert len(verifier._log._checkpoints._opened) <= 32
 
 
 def with_checkpoint(bundle: NodeBundle, note: bytes) -> NodeBundle:
