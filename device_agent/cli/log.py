@@ -101,7 +101,12 @@ def audit(
     seen = stored_checkpoint(root, Folders.standard())
     try:
         signed = _signed(root, source.checkpoint(), now=time.time())
-        audited = audit_log(signed, source.leaves(signed.checkpoint.size), seen=seen)
+        audited = audit_log(
+            signed,
+            source.leaves(signed.checkpoint.size),
+            seen=seen,
+            key_max_lifetime_s=root.key_max_lifetime_s,
+        )
     except TrustError as error:
         return _refused(error, as_json=as_json)
     details = {
