@@ -29,6 +29,7 @@ STATUS: Final[Mapping[RefusalCode, grpc.StatusCode]] = MappingProxyType(
         RefusalCode.TOKEN_INVALID: _Code.PERMISSION_DENIED,
         RefusalCode.TOKEN_SPENT: _Code.PERMISSION_DENIED,
         RefusalCode.TOKEN_EXPIRED: _Code.PERMISSION_DENIED,
+        RefusalCode.UNKNOWN_KEY: _Code.FAILED_PRECONDITION,
         RefusalCode.NO_NODE: _Code.UNAVAILABLE,
         RefusalCode.BUSY: _Code.RESOURCE_EXHAUSTED,
         RefusalCode.DRAINING: _Code.UNAVAILABLE,

@@ -85,6 +85,7 @@ class RefusalCode(StrEnum):
     TOKEN_INVALID = "token_invalid"  # noqa: S105  a code, not a secret
     TOKEN_SPENT = "token_spent"  # noqa: S105
     TOKEN_EXPIRED = "token_expired"  # noqa: S105
+    UNKNOWN_KEY = "unknown_key"
     NO_NODE = "no_node"
     BUSY = "busy"
     DRAINING = "draining"

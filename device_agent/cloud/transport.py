@@ -24,6 +24,9 @@ class Transport(Protocol):
     async def fetch(self, payload: bytes) -> bytes:
         """One question (``FetchRequest``), one answer (``FetchResponse``)."""
 
+    async def keys(self) -> bytes:
+        """The current keys of issuer and gateway (``KeysResponse``): public, not yet verified."""
+
     async def close(self) -> None:
         """Idempotent."""
 

@@ -100,7 +100,7 @@ class _Line:
 
 
 class GrpcRelayTransport:
-    """`Transport` over the relay's two methods."""
+    """`Transport` over the relay's three methods."""
 
     __slots__ = ("_line",)
 
@@ -132,6 +132,17 @@ class GrpcRelayTransport:
         except grpc.aio.AioRpcError as error:
             raise self._line.error(error) from None
         return reply.payload
+
+    async def keys(self) -> bytes:
+        import grpc.aio
+
+        from protos.lanai.v1alpha.gateway_pb2 import KeysRequest
+
+        try:
+            reply = await self._stub().Keys(KeysRequest(), timeout=FETCH_S)
+        except grpc.aio.AioRpcError as error:
+            raise self._line.error(error) from None
+        return reply.SerializeToString()
 
     async def close(self) -> None:
         await self._line.close()
