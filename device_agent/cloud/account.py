@@ -5,8 +5,8 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from device_agent.cloud.files import read_private
 from lanai.errors import ConfigError
+from trust.private_files import read_private
 
 __all__ = ["Account"]
 

@@ -4,9 +4,9 @@ import json
 from hashlib import sha256
 from pathlib import Path
 
-from device_agent.cloud.files import locked, read_private, replace_private
 from lanai.errors import LogRejected, Rejection, StoreError, TrustError
 from trust.log.checkpoint import Checkpoint
+from trust.private_files import locked, read_private, replace_private
 from trust.root import TrustRoot
 
 __all__ = ["CheckpointStore"]

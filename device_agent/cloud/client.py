@@ -13,7 +13,6 @@ import stamina
 from device_agent.cloud.account import Account
 from device_agent.cloud.checkpoints import CheckpointStore
 from device_agent.cloud.exchange import Traffic, owned, request_frames
-from device_agent.cloud.files import read_private
 from device_agent.cloud.purse import Purse
 from device_agent.cloud.request import CloudRequest, encode_body
 from device_agent.cloud.roster import Roster
@@ -35,6 +34,7 @@ from lanai.folders import Folders
 from lanai.settings import Settings
 from lanai.telemetry import Span
 from trust.envelope import MAX_LIFETIME_S, SealedRequest, seal_request
+from trust.private_files import read_private
 from trust.root import MAX_ROOT_CHARACTERS, TrustRoot
 from trust.tokens import Token
 from trust.verification import VerifiedNode

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
 
-from device_agent.cloud.files import locked, read_private, replace_private
 from lanai.errors import StoreError, TokenRejected
+from trust.private_files import locked, read_private, replace_private
 from trust.root import TrustRoot
 from trust.tokens import Token
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from device_agent.cloud import Account, CheckpointStore, CloudClient, Wallet, files
+from device_agent.cloud import Account, CheckpointStore, CloudClient, Wallet
 from lanai.errors import (
     ConfigError,
     LogRejected,
@@ -18,6 +18,7 @@ from lanai.errors import (
 )
 from lanai.folders import Folders
 from lanai.settings import Settings
+from trust import private_files
 from trust.log.checkpoint import Checkpoint
 from trust.tokens import Token, begin
 
@@ -56,7 +57,7 @@ def test_a_token_is_gone_from_the_file_before_it_is_given_out(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr(private_files.os, "fsync", full)
     with pytest.raises(StoreError):
         wallet.take()
     monkeypatch.undo()
