@@ -123,6 +123,8 @@ class Rejection(StrEnum):
     CONSISTENCY = "consistency"
     CONFLICT = "conflict"
     ROLLBACK = "rollback"
+    FREEZE = "freeze"
+    MISMATCH = "mismatch"
     SPLIT_VIEW = "split_view"
     STALE_CHECKPOINT = "stale_checkpoint"
     WITNESS_QUORUM = "witness_quorum"
