@@ -93,9 +93,11 @@ def encode_entries(leaves: Sequence[bytes]) -> bytes:
 
 
 def decode_entries(data: bytes) -> list[bytes]:
-    """Leaves of an entry bundle. Raises ``LogRejected`` (``malformed``)."""
+    """Leaves of an entry bundle, at most 256. Raises ``LogRejected`` (``malformed``)."""
     leaves, offset = [], 0
     while offset < len(data):
+        if len(leaves) == TILE_WIDTH:
+            raise _damaged("an entry bundle holds more than a tile")
         start = offset + 2
         offset = start + int.from_bytes(data[offset:start], "big")
         if offset > len(data) or start > len(data):
