@@ -14,6 +14,7 @@ from typing import ClassVar, Final, Protocol, Self
 
 from lanai.errors import EvidenceRejected, Rejection
 from trust.attestation.evidence import Claims, Evidence, Verifier
+from trust.attestation.sev_snp import SevSnpPolicy
 from trust.attestation.unsafe_software import UnsafeSoftwarePolicy
 from trust.strict import malformed
 
@@ -65,7 +66,13 @@ class EvidencePolicy(Protocol):
         """The form `policy_from_json` reads."""
 
 
-LEAVES: Final[dict[str, type[LeafPolicy]]] = {leaf.kind: leaf for leaf in (UnsafeSoftwarePolicy,)}
+LEAVES: Final[dict[str, type[LeafPolicy]]] = {
+    leaf.kind: leaf
+    for leaf in (
+        SevSnpPolicy,
+        UnsafeSoftwarePolicy,
+    )
+}
 """Every kind this version can judge."""
 
 
