@@ -14,7 +14,10 @@ from typing import ClassVar, Final, Protocol, Self
 
 from lanai.errors import EvidenceRejected, Rejection
 from trust.attestation.evidence import Claims, Evidence, Verifier
+from trust.attestation.nvidia import NvidiaPolicy
 from trust.attestation.sev_snp import SevSnpPolicy
+from trust.attestation.tdx import TdxPolicy
+from trust.attestation.tpm2 import Tpm2Policy, UnsafeSwtpmPolicy
 from trust.attestation.unsafe_software import UnsafeSoftwarePolicy
 from trust.strict import malformed
 
@@ -69,8 +72,12 @@ class EvidencePolicy(Protocol):
 LEAVES: Final[dict[str, type[LeafPolicy]]] = {
     leaf.kind: leaf
     for leaf in (
+        NvidiaPolicy,
         SevSnpPolicy,
+        TdxPolicy,
+        Tpm2Policy,
         UnsafeSoftwarePolicy,
+        UnsafeSwtpmPolicy,
     )
 }
 """Every kind this version can judge."""

@@ -20,7 +20,7 @@ _MAX_CLAIMS = 64 * 1024
 _REFUSALS = (
     (re.compile(r"No matching TCB level|TCB status is invalid|below minimum"), Rejection.TCB),
     (re.compile(r"[Rr]evoked"), Rejection.REVOKED),
-    (re.compile(r"Failed to verify certificate chain"), Rejection.CHAIN),
+    (re.compile(r"Failed to verify certificate chain|Fmspc mismatch"), Rejection.CHAIN),
 )
 """Only the word of the refusal depends on the library's text: whatever it says, it is a refusal."""
 
