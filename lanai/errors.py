@@ -110,6 +110,7 @@ class Rejection(StrEnum):
     SIGNATURE = "signature"
     KEY_BINDING = "key_binding"
     MEASUREMENT = "measurement"
+    EVENT_LOG = "event_log"
     CHAIN = "chain"
     REVOKED = "revoked"
     DEBUG = "debug"
