@@ -14,7 +14,7 @@ from pathlib import Path
 
 import click
 
-from bench.flips import sev_snp
+from bench.flips import nvidia, sev_snp, tdx
 from bench.flips.sample import FlipResult, FlipSample, chosen_bits, flip
 
 __all__ = ["CHOSEN", "DATA", "KINDS", "load"]
@@ -23,7 +23,9 @@ CHOSEN = 400
 """Bits of each sample that a run draws which is not exhaustive, beside the header's."""
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 KINDS: dict[str, Callable[[Path], Sequence[FlipSample]]] = {
+    "nvidia": nvidia.samples,
     "sev_snp": sev_snp.samples,
+    "tdx": tdx.samples,
 }
 _SHOWN = 8
 

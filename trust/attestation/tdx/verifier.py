@@ -7,11 +7,12 @@ from trust.attestation.evidence import Claims, Evidence
 from trust.attestation.tdx.library import Judgement, judge
 from trust.attestation.tdx.payload import decode
 from trust.attestation.tdx.refusals import TDX, rejected
+from trust.attestation.tdx.report import TdReport
 
 if TYPE_CHECKING:
     from trust.attestation.tdx.policy import TdxPolicy
 
-__all__ = ["TdxVerifier"]
+__all__ = ["TdxVerifier", "authenticate"]
 
 _REPORT_DATA_BYTES = 64
 
@@ -34,27 +35,37 @@ class TdxVerifier:
         """
         if evidence.kind != self.kind:
             raise rejected("it is of another kind", Rejection.KIND_NOT_ACCEPTED)
-        # 1 quote and collateral, each in its one encoding
-        quote, collateral = decode(evidence.payload)
-        # 2 a guest that only it itself can look into
-        quote.report.check_guest()
-        # 3 the pinned root, each key in its role, nothing out of date
-        root = collateral.check(quote, self._policy.roots, now)
-        # 4 every signature, revocation, the platform's TCB level
-        judgement = judge(quote.data, collateral, root, now)
-        # 5 which is good enough
-        self._check_level(judgement)
+        # 1–5 what the quote says, of a platform that is good enough
+        report, status = authenticate(evidence.payload, self._policy, now=now)
         # 6 for exactly these keys
-        if quote.report.report_data != report_data.ljust(_REPORT_DATA_BYTES, b"\0"):
+        if report.report_data != report_data.ljust(_REPORT_DATA_BYTES, b"\0"):
             raise rejected("the quote is for other keys", Rejection.KEY_BINDING)
-        status = {"tcb_status": judgement.status}
-        return Claims(kind=TDX, measurements=quote.report.measurements() | status)
+        measurements = report.measurements() | {"tcb_status": status}
+        return Claims(kind=TDX, measurements=measurements)
 
-    def _check_level(self, judgement: Judgement) -> None:
-        policy = self._policy
-        if judgement.status not in policy.statuses:
-            raise rejected("the platform's TCB status is not accepted", Rejection.TCB)
-        if not set(judgement.advisories) <= set(policy.advisories):
-            raise rejected("an advisory applies that is not accepted", Rejection.TCB)
-        if judgement.evaluation < policy.minimum_evaluation:
-            raise rejected("the collateral is of an older evaluation", Rejection.TCB)
+
+def authenticate(payload: bytes, policy: "TdxPolicy", *, now: float) -> tuple[TdReport, str]:
+    """The report of a quote, whatever it is bound to, and the platform's TCB status.
+
+    The caller compares the report data. Raises ``EvidenceRejected``, see `TdxVerifier.verify`.
+    """
+    # 1 quote and collateral, each in its one encoding
+    quote, collateral = decode(payload)
+    # 2 a guest that only it itself can look into
+    quote.report.check_guest()
+    # 3 the pinned root, each key in its role, nothing out of date
+    root = collateral.check(quote, policy.roots, now)
+    # 4 every signature, revocation, the platform's TCB level
+    judgement = judge(quote.data, collateral, root, now)
+    # 5 which is good enough
+    _check_level(judgement, policy)
+    return quote.report, judgement.status
+
+
+def _check_level(judgement: Judgement, policy: "TdxPolicy") -> None:
+    if judgement.status not in policy.statuses:
+        raise rejected("the platform's TCB status is not accepted", Rejection.TCB)
+    if not set(judgement.advisories) <= set(policy.advisories):
+        raise rejected("an advisory applies that is not accepted", Rejection.TCB)
+    if judgement.evaluation < policy.minimum_evaluation:
+        raise rejected("the collateral is of an older evaluation", Rejection.TCB)
