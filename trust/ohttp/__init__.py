@@ -23,10 +23,13 @@ standard's message.
 from trust.ohttp.chunked import RequestOpener, RequestSealer, ResponseOpener, ResponseSealer
 from trust.ohttp.configuration import KeyConfiguration, Symmetric
 from trust.ohttp.gateway_key import GatewayKey, GatewayKeys, configuration_of, key_id
+from trust.ohttp.media import EXCHANGE, FETCH
 from trust.ohttp.pieces import MAX_PIECE_BYTES, join_chunk, split_chunk, split_message
 from trust.ohttp.whole import open_request, open_response, seal_request, seal_response
 
 __all__ = [
+    "EXCHANGE",
+    "FETCH",
     "MAX_PIECE_BYTES",
     "GatewayKey",
     "GatewayKeys",
