@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = ["Availability", "PartState"]
+__all__ = ["Availability", "CloudPart", "PartState"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +16,16 @@ class PartState:
 
     def __bool__(self) -> bool:
         return self.ready
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloudPart(PartState):
+    """The cloud, with counts that show somebody's doing over time (`device_agent.cloud.tally`)."""
+
+    verified_nodes: int = 0
+    most_nodes: int = 0
+    tokens_left: int | None = None
+    tokens_lost: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,5 +43,5 @@ class Availability:
         return f"device: {self.device.reason}; cloud: {self.cloud.reason}"
 
     def to_json_dict(self) -> dict[str, Any]:
-        """Keys ``device`` and ``cloud``, each with ``ready``, ``reason``, ``hint``."""
+        """Keys ``device`` and ``cloud``, each with ``ready``, ``reason``, ``hint``; and counts."""
         return {"device": asdict(self.device), "cloud": asdict(self.cloud)}

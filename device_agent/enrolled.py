@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from device_agent.availability import PartState
+from device_agent.availability import CloudPart, PartState
 from device_agent.cloud_seam import Cloud, CloudStatus
 from lanai.errors import CloudUnavailable, EvidenceRejected, LanaiError, Rejection, TrustError
 from router.facts import CloudFacts
@@ -118,6 +118,13 @@ def _seen(status: CloudStatus) -> CloudState:
         model=status.model,
     )
     ready = status.configured and status.reachable and status.verified_nodes > 0 and tokens_left
-    return CloudState(
-        facts=facts, part=PartState(ready=ready, reason=status.reason, hint=status.hint)
+    part = CloudPart(
+        ready=ready,
+        reason=status.reason,
+        hint=status.hint,
+        verified_nodes=status.verified_nodes,
+        most_nodes=status.most_nodes,
+        tokens_left=status.tokens_left,
+        tokens_lost=status.tokens_lost,
     )
+    return CloudState(facts=facts, part=part)

@@ -25,6 +25,7 @@ def available(as_json: bool) -> int:
     else:
         _print_part("device", state.device)
         _print_part("cloud", state.cloud)
+        _print_lost(state.cloud)
     return 0 if state else 1
 
 
@@ -40,6 +41,7 @@ def doctor(as_json: bool) -> int:
     else:
         _print_part("device", state.device)
         _print_part("cloud", state.cloud)
+        _print_lost(state.cloud)
         for check in checks:
             _print_check(check)
     return 0 if state.device else 1
@@ -56,6 +58,13 @@ def _print_part(name: str, part: "PartState") -> None:
     click.echo(f"{name:<8}{'ready' if part.ready else 'not ready':<10} {part.reason}")
     if part.hint and not part.ready:
         click.echo(f"{'':<8}hint: {part.hint}")
+
+
+def _print_lost(cloud: "PartState") -> None:
+    """A token that brings no answer is a cost, and may be somebody's doing: it is always said."""
+    lost: int = getattr(cloud, "tokens_lost", 0)
+    if lost:
+        click.echo(f"{'':<8}tokens lost: {lost}, sent without an answer")
 
 
 def _print_check(check: "Check") -> None:

@@ -27,7 +27,8 @@ def report(export: Path | None, as_json: bool) -> None:
 
     ledger = Ledger(ledger_path(Folders.standard()))
     disclosures, damaged = ledger.read()
-    document = _document(disclosures, damaged)
+    lost = _tokens_lost()
+    document = _document(disclosures, damaged) | {"tokens_lost": lost}
     if export is not None:
         _write(export, document)
         say(f"wrote {export}")
@@ -35,8 +36,16 @@ def report(export: Path | None, as_json: bool) -> None:
         emit_json(document)
     elif export is None:
         _table(disclosures)
+    if lost:
+        say(f"tokens sent without an answer: {lost}")
     if damaged:
         say(f"damaged lines skipped: {damaged}, in {ledger.path}")
+
+
+def _tokens_lost() -> int:
+    from device_agent.cloud.tally import Tally, tally_path
+
+    return Tally(tally_path(Folders.standard()), cluster=None).counts().tokens_lost
 
 
 def _document(disclosures: "tuple[Disclosure, ...]", damaged: int) -> dict[str, Any]:

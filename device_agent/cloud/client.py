@@ -1,35 +1,27 @@
 """The cloud client: one enrolled cluster, from verified node to proved answer."""
 
 import asyncio
-import logging
 import secrets
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from random import Random
 
-import stamina
-
 from device_agent.cloud.account import Account
 from device_agent.cloud.checkpoints import CheckpointStore
 from device_agent.cloud.exchange import Traffic, owned, request_frames
 from device_agent.cloud.purse import Purse
 from device_agent.cloud.request import CloudRequest, encode_body
+from device_agent.cloud.retry import attempts
 from device_agent.cloud.roster import Roster
 from device_agent.cloud.status import status_of
 from device_agent.cloud.stopwatch import Stopwatch
 from device_agent.cloud.stream import CloudStream
+from device_agent.cloud.tally import Counts, Tally, tally_path
 from device_agent.cloud.transport import IssuerTransport, Transport
 from device_agent.cloud.values import CloudStatus
 from device_agent.cloud.wallet import Wallet
-from lanai.errors import (
-    CloudRefused,
-    CloudUnavailable,
-    DeadlineExceeded,
-    LanaiError,
-    RefusalCode,
-    UsageError,
-)
+from lanai.errors import CloudUnavailable, DeadlineExceeded, LanaiError, UsageError
 from lanai.folders import Folders
 from lanai.settings import Settings
 from lanai.telemetry import Span
@@ -44,22 +36,6 @@ __all__ = ["CloudClient"]
 EXPIRY_MARGIN_S = 60
 """An envelope outlives its deadline by this much, for clocks that differ."""
 STATUS_S = 10.0
-ATTEMPTS = 2
-BACKOFF = {"wait_initial": 0.05, "wait_jitter": 0.05, "wait_max": 0.5}
-RETRIED = frozenset(
-    {
-        RefusalCode.NO_NODE,
-        RefusalCode.BUSY,
-        RefusalCode.DRAINING,
-        RefusalCode.REPLAYED,
-        RefusalCode.TOKEN_INVALID,
-        RefusalCode.TOKEN_SPENT,
-    }
-)
-"""Refusals a new seal with a new token may overcome. None is about what the device verified."""
-
-# Without any handler, logging would print each retry on the terminal of whoever uses the SDK.
-logging.getLogger("stamina").addHandler(logging.NullHandler())
 
 
 class CloudClient:
@@ -76,10 +52,14 @@ class CloudClient:
         checkpoints: CheckpointStore,
         seal_to_nodes: int,
         token_batch: int = 16,
+        tally: Tally | None = None,
         clock: Callable[[], float] = time.time,
         random: Random | None = None,
     ) -> None:
-        """The root is admitted by the caller; ``clock`` is unix seconds, ``random`` picks nodes."""
+        """The root is admitted by the caller; ``clock`` is unix seconds, ``random`` picks nodes.
+
+        Without a ``tally``, tokens lost and nodes seen are counted in this object only.
+        """
         self._policy_digest = root.policy_digest
         self._transport = transport
         self._issuer = issuer
@@ -88,8 +68,9 @@ class CloudClient:
         self._seal_to_nodes = seal_to_nodes
         self._clock = clock
         self._random = random or secrets.SystemRandom()
+        self._tally = tally
         self.tokens_lost = 0
-        """Tokens that were sent and brought no answer frame."""
+        """Tokens this object took from the wallet that brought no answer frame."""
 
     @classmethod
     def enrolled(cls, folders: Folders, settings: Settings) -> "CloudClient | None":
@@ -116,6 +97,7 @@ class CloudClient:
             checkpoints=CheckpointStore.of(root, folders.state / "checkpoints"),
             seal_to_nodes=settings.seal_to_nodes,
             token_batch=settings.token_batch,
+            tally=Tally.of(root, tally_path(folders)),
         )
 
     async def status(self) -> CloudStatus:
@@ -130,11 +112,12 @@ class CloudClient:
             problem = error
         try:
             left = await self._purse.left()
+            counts = await self._counts()
         except LanaiError as error:
-            problem, left = problem or error, 0
+            problem, left, counts = problem or error, 0, self._own_counts()
         roster = self._roster
         problem = problem or (None if roster.nodes else roster.refusal)
-        return status_of(roster.nodes, problem, left)
+        return status_of(roster.nodes, problem, left, counts)
 
     @asynccontextmanager
     async def open(
@@ -155,9 +138,7 @@ class CloudClient:
         deadline = asyncio.get_running_loop().time() + deadline_s
         # 2.
         stream: CloudStream | None = None
-        async for attempt in stamina.retry_context(
-            on=_is_retried, attempts=ATTEMPTS, timeout=None, **BACKOFF
-        ):
+        async for attempt in attempts():
             with attempt:
                 stream = await self._attempt(body, deadline)
         if stream is None:  # not reached: the last attempt returned or raised
@@ -169,7 +150,8 @@ class CloudClient:
             await stream.close()
 
     async def close(self) -> None:
-        """Close the connections. Idempotent."""
+        """Close the connections, and fetch nothing more. Idempotent."""
+        await self._roster.close()
         await self._transport.close()
         await self._issuer.close()
 
@@ -194,16 +176,30 @@ class CloudClient:
         watch = Stopwatch()
         # 1.
         with watch.step(Span.CLOUD_VERIFY):
-            nodes = self._pick(await self._roster.fresh())
+            nodes = self._pick(await self._roster.fresh(), self._expiry(deadline))
         # 2.
         await self._transport.connect()
         # 3.
         with watch.step(Span.CLOUD_TOKEN):
             token = await self._purse.take()
-        # 4.
-        with watch.step(Span.CLOUD_SEAL):
-            sealed = self._seal(body, nodes, token, deadline)
-        # 5.
+        try:
+            # 4.
+            with watch.step(Span.CLOUD_SEAL):
+                sealed = self._seal(body, nodes, token, deadline)
+            # 5.
+            return await self._begin(sealed, token, nodes, deadline, watch)
+        except BaseException:
+            self._lose()
+            raise
+
+    async def _begin(
+        self,
+        sealed: SealedRequest,
+        token: Token,
+        nodes: Sequence[VerifiedNode],
+        deadline: float,
+        watch: Stopwatch,
+    ) -> CloudStream:
         traffic = Traffic()
         frames = self._transport.exchange(traffic.sending(request_frames(sealed, token)))
         stream = CloudStream(
@@ -214,32 +210,52 @@ class CloudClient:
             deadline=deadline,
             preparation=watch.timings,
         )
-        await self._begin(stream)
-        return stream
-
-    async def _begin(self, stream: CloudStream) -> None:
         try:
             await stream.begin()
         except BaseException:
-            self.tokens_lost += 1
-            self._roster.forget()
             await stream.close()
             raise
+        return stream
 
-    def _pick(self, nodes: Sequence[VerifiedNode]) -> list[VerifiedNode]:
-        return self._random.sample(nodes, min(self._seal_to_nodes, len(nodes)))
+    def _lose(self) -> None:
+        """A token is gone and brought nothing; whom it was sealed to is looked at anew."""
+        self.tokens_lost += 1
+        self._roster.forget()
+        if self._tally is not None:
+            # Not in a thread: this may run while the task is being cancelled.
+            self._tally.lost()
+
+    def _pick(self, nodes: Sequence[VerifiedNode], until: int) -> list[VerifiedNode]:
+        """K of the nodes, each as likely; those whose keys outlive the request, where there are."""
+        lasting = [node for node in nodes if node.expires_at >= until] or list(nodes)
+        return self._random.sample(lasting, min(self._seal_to_nodes, len(lasting)))
+
+    def _expiry(self, deadline: float) -> int:
+        """When the envelope expires (unix seconds)."""
+        left_s = max(0.0, deadline - asyncio.get_running_loop().time())
+        return int(self._clock() + left_s) + EXPIRY_MARGIN_S
 
     def _seal(
         self, body: bytes, nodes: Sequence[VerifiedNode], token: Token, deadline: float
     ) -> SealedRequest:
-        left_s = max(0.0, deadline - asyncio.get_running_loop().time())
         return seal_request(
             body,
             nodes,
             token_hash=token.hash,
             policy_digest=self._policy_digest,
-            expires_at=int(self._clock() + left_s) + EXPIRY_MARGIN_S,
+            expires_at=self._expiry(deadline),
         )
+
+    async def _counts(self) -> Counts:
+        """The cluster's counts, with what this roster shows. Raises ``StoreError``."""
+        if self._tally is None:
+            return self._own_counts()
+        if nodes := self._roster.nodes:
+            await asyncio.to_thread(self._tally.saw, len(nodes), now=self._clock())
+        return await asyncio.to_thread(self._tally.counts)
+
+    def _own_counts(self) -> Counts:
+        return Counts(tokens_lost=self.tokens_lost, most_nodes=len(self._roster.nodes))
 
     def __repr__(self) -> str:
         return f"CloudClient({len(self._roster.nodes)} verified nodes)"
@@ -251,9 +267,3 @@ def _require_deadline(deadline_s: float) -> None:
         raise UsageError(
             f"a deadline of {deadline_s} s", hint=f"cloud_timeout_s is above 0, at most {limit}"
         )
-
-
-def _is_retried(error: Exception) -> bool:
-    if isinstance(error, CloudRefused):
-        return error.refusal in RETRIED
-    return isinstance(error, CloudUnavailable)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from device_agent.cloud.tally import Counts
 from device_agent.cloud.values import CloudStatus
 from lanai.errors import CloudUnavailable, DeadlineExceeded, LanaiError, TrustError
 from trust.verification import VerifiedNode
@@ -10,15 +11,20 @@ __all__ = ["status_of"]
 
 
 def status_of(
-    nodes: Sequence[VerifiedNode], problem: LanaiError | None, tokens_left: int | None
+    nodes: Sequence[VerifiedNode],
+    problem: LanaiError | None,
+    tokens_left: int | None,
+    counts: Counts,
 ) -> CloudStatus:
     """The status with these verified nodes, when ``problem`` is what went wrong on the way."""
-    reason, hint = _reason(problem, len(nodes), tokens_left)
+    reason, hint = _reason(problem, len(nodes), tokens_left, counts.most_nodes)
     return CloudStatus(
         configured=True,
         reachable=not isinstance(problem, (CloudUnavailable, DeadlineExceeded)),
         verified_nodes=len(nodes),
+        most_nodes=counts.most_nodes,
         tokens_left=tokens_left,
+        tokens_lost=counts.tokens_lost,
         model=nodes[0].model if nodes else None,
         context_tokens=min((node.context_tokens for node in nodes), default=0),
         reason=reason,
@@ -27,7 +33,7 @@ def status_of(
 
 
 def _reason(
-    problem: LanaiError | None, nodes: int, tokens_left: int | None
+    problem: LanaiError | None, nodes: int, tokens_left: int | None, most_nodes: int
 ) -> tuple[str, str | None]:
     """Words for people; of a ``TrustError`` its reason, so that it can be counted."""
     if isinstance(problem, TrustError):
@@ -38,4 +44,10 @@ def _reason(
         return "the cluster has no node", "`lanai cloud status` shows them"
     if tokens_left == 0:
         return "no tokens are left", "wait for a new quota"
-    return "ready", None
+    return f"ready, {_shown(nodes, most_nodes)}", None
+
+
+def _shown(nodes: int, most: int) -> str:
+    """A roster cut down to a node of somebody's choosing looks like this, and only like this."""
+    count = "1 verified node" if nodes == 1 else f"{nodes} verified nodes"
+    return f"{count}, fewer than the {most} seen before" if nodes < most else count

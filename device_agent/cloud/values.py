@@ -14,8 +14,12 @@ class CloudStatus:
     configured: bool
     reachable: bool
     verified_nodes: int
+    most_nodes: int
+    """Most verified nodes in one roster of the last days: fewer now may be somebody's doing."""
     tokens_left: int | None
     """Tokens in the wallet; None when it is empty and the issuer has not refused to fill it."""
+    tokens_lost: int
+    """Tokens that left the wallet and brought no answer, since the enrolment."""
     model: str | None
     context_tokens: int
     reason: str

@@ -14,6 +14,7 @@ from pathlib import Path
 from random import Random
 
 from device_agent.cloud import Account, CheckpointStore, CloudClient, Wallet
+from device_agent.cloud.tally import Tally
 from device_agent.cloud.transport import refused
 from device_agent.testing.node import ScriptedNode
 from lanai.content import Content
@@ -105,6 +106,7 @@ class InMemoryCloud:
             account=Account(account="tester", credential=b"c" * 32),
             wallet=Wallet.of(self.root, folder / "wallet.json"),
             checkpoints=CheckpointStore.of(self.root, folder / "checkpoints"),
+            tally=Tally.of(self.root, folder / "tally.json"),
             seal_to_nodes=seal_to_nodes,
             token_batch=token_batch,
             clock=lambda: float(self.world.now),

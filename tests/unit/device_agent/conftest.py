@@ -167,7 +167,9 @@ class Status:
     configured: bool = True
     reachable: bool = True
     verified_nodes: int = 2
+    most_nodes: int = 2
     tokens_left: int | None = 5
+    tokens_lost: int = 0
     model: str | None = "big"
     context_tokens: int = 4000
     reason: str = "2 verified nodes"
