@@ -76,3 +76,5 @@ def test_a_policy_made_in_code_is_held_to_the_same_form() -> None:
     """A value that could not be read from a file cannot be made either."""
     with pytest.raises(TrustError):
         SevSnpPolicy(lines=POLICY.lines, maximum_vmpl=7)
+    with pytest.raises(TrustError):
+        SevSnpPolicy(lines=POLICY.lines[:1] * 2)

@@ -67,6 +67,22 @@ def test_other_report_data_are_refused(milan, bound) -> None:
         milan.verify(report=milan.vek.report(bound))
 
 
+def test_nothing_is_bound_to_no_report_data(milan) -> None:
+    """A caller that expects nothing, or too much, gets nothing: not even a report over zeros."""
+    for expected in (b"", bytes(64)):
+        with refused(Rejection.KEY_BINDING):
+            milan.verify(report=milan.vek.report(bytes(32)), report_data=expected)
+
+
+@pytest.mark.parametrize("half", [bytes(48), b"\xff" * 48])
+def test_a_signature_out_of_range_is_refused(milan, half) -> None:
+    """Zero, as where the chip's key is masked, or more than the order of the curve."""
+    report = bytearray(milan.vek.report(REPORT_DATA))
+    report[0x2A0:0x2D0] = report[0x2E8:0x318] = half
+    with refused(Rejection.SIGNATURE):
+        milan.verify(report=bytes(report))
+
+
 @pytest.mark.parametrize("place", [0x180, 0x38, 0x1F0])
 def test_firmware_below_the_minimum_is_refused(milan, place) -> None:
     """Reported, current and launch TCB each count."""

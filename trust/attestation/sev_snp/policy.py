@@ -105,6 +105,8 @@ class SevSnpPolicy:
     unsafe: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
+        if len({accepted.line for accepted in self.lines}) != len(self.lines):
+            raise malformed("a product line is named twice")
         # Values made in code pass the same reading as values from a file.
         _read(self.to_json())
 

@@ -15,7 +15,8 @@ TCB_BYTES: Final = 8
 class ProductLine(StrEnum):
     """AMD EPYC generations with SEV-SNP. Each has a root key (ARK) of its own.
 
-    Siena and Bergamo are of the Genoa line.
+    Siena and Bergamo are of the Genoa line. Of Milan the seed of every VCEK can be extracted by
+    software (arXiv:2605.12990, 2026): evidence of that line does not hold against its operator.
     """
 
     MILAN = "Milan"

@@ -17,7 +17,6 @@ from trust.attestation.sev_snp.tcb import Tcb
 __all__ = ["SevSnpVerifier", "authenticate"]
 
 _DEBUG = 1 << 19
-_REPORT_DATA_BYTES = 64
 
 
 class SevSnpVerifier:
@@ -48,7 +47,7 @@ class SevSnpVerifier:
         # 3 on firmware that is new enough
         _check_tcb(report, endorsement)
         # 4 for exactly these keys
-        if report.report_data != report_data.ljust(_REPORT_DATA_BYTES, b"\0"):
+        if len(report_data) != 32 or report.report_data != report_data + bytes(32):
             raise rejected("the evidence is for other keys", Rejection.KEY_BINDING)
         return _claims(report)
 
