@@ -16,7 +16,7 @@ from cloud_node.events import Event, EventLog, Field
 from cloud_node.intake import Intake
 from lanai.errors import CloudRefused, RefusalCode, StoreError, TokenRejected
 
-__all__ = ["STATUS", "refusal_of", "refuse", "refusing"]
+__all__ = ["STATUS", "note_refusal", "refusal_of", "refuse", "refusing"]
 
 _Code = grpc.StatusCode
 
@@ -73,12 +73,18 @@ async def refusing(
     except aio.AbortError:
         raise
     except Exception as error:  # noqa: BLE001  gRPC would put any exception's text on the wire
-        code = _code(error)
-        unexpected = error if code is RefusalCode.INTERNAL else None
-        log.emit(Event.REQUEST_REFUSED, {Field.CODE: code}, error=unexpected)
+        code = note_refusal(log, error)
         if intake is not None:
             await intake.drain()
         await refuse(context, code)
+
+
+def note_refusal(log: EventLog, error: Exception) -> RefusalCode:
+    """The refusal that ``error`` means, with an event that says so."""
+    code = _code(error)
+    unexpected = error if code is RefusalCode.INTERNAL else None
+    log.emit(Event.REQUEST_REFUSED, {Field.CODE: code}, error=unexpected)
+    return code
 
 
 def _code(error: Exception) -> RefusalCode:

@@ -8,10 +8,11 @@ stops here too. All devices share one warm pinned channel.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from grpc import aio
 from pydantic import Field as Limit
@@ -25,9 +26,12 @@ from cloud_node.refusals import refusing
 from cloud_node.service import PinnedEndpoint, Service, ServiceConfig, main
 from lanai.errors import CloudRefused, RefusalCode
 from protos.lanai.v1alpha import gateway_pb2_grpc as stubs
-from protos.lanai.v1alpha.gateway_pb2 import Opaque
+from protos.lanai.v1alpha.gateway_pb2 import KeysRequest, KeysResponse, Opaque
 
 __all__ = ["RelayConfig", "RelayService"]
+
+
+KEYS_KEPT_S: Final = 2.0
 
 
 class RelayConfig(ServiceConfig):
@@ -54,7 +58,7 @@ class _Allowance:
 
 
 class RelayService(stubs.RelayServicer):
-    """Both methods of the wire. Holds no state of any device."""
+    """The methods of the wire. Holds no state of any device."""
 
     def __init__(
         self, gateway: "stubs.GatewayAsyncStub", config: RelayConfig, log: EventLog
@@ -63,6 +67,8 @@ class RelayService(stubs.RelayServicer):
         self._config = config
         self._log = log
         self._admission = Admission(config.max_exchanges)
+        self._keys = KeysResponse()
+        self._keys_until = 0.0
 
     async def Exchange(  # noqa: N802  the wire's name
         self, request_iterator: AsyncIterator[Opaque], context: aio.ServicerContext[Any, Any]
@@ -85,6 +91,20 @@ class RelayService(stubs.RelayServicer):
                 Opaque(payload=request.payload), timeout=self._config.timeout_s
             )
         return Opaque(payload=answer.payload)
+
+    async def Keys(  # noqa: N802
+        self, request: KeysRequest, context: aio.ServicerContext[Any, Any]
+    ) -> KeysResponse:
+        """What the gateway shows to everybody; nothing of the device's question goes along.
+
+        Kept for some seconds, so that many devices cost the gateway little.
+        """
+        async with refusing(context, self._log):
+            if time.monotonic() >= self._keys_until:
+                answer = await self._gateway.Keys(KeysRequest(), timeout=self._config.timeout_s)
+                self._keys = KeysResponse(keys=answer.keys)
+                self._keys_until = time.monotonic() + KEYS_KEPT_S
+        return self._keys
 
     async def _forward(self, frames: Intake[Opaque]) -> AsyncGenerator[Opaque]:
         allowance = _Allowance(self._config.max_request_bytes)
