@@ -17,7 +17,7 @@ help: ## list the targets
 demo: install-demo models ## set everything up and run the whole path once on this machine
 	@$(BIN)/python -m device_agent.demo
 
-test: install-test system models ## set everything up and run the whole test suite
+test: install-test system $(VENV)/.installed-tpm models ## set everything up and run the whole test suite
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 fuzz: install-test ## fuzz every parser of network bytes, FUZZ_SECONDS (60) each
@@ -44,8 +44,10 @@ models: ## fetch the default models, once
 	@$(BIN)/lanai models pull smollm2-135m-instruct >/dev/null
 	@$(BIN)/lanai models pull gemma-3-270m >/dev/null
 
-# What the tests need from the system: package and the program it brings.
-SYSTEM := redis-server:redis-server
+# What the tests need from the system: package and the program, or file, it brings. A TPM that is a
+# program, and what tpm2-pytss compiles against.
+SYSTEM := redis-server:redis-server swtpm:swtpm swtpm-tools:swtpm_setup gcc:cc \
+  pkg-config:pkg-config libtss2-dev:/usr/include/tss2/tss2_esys.h
 
 system:
 	@sh deploy/system-packages.sh $(SYSTEM)

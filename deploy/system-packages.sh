@@ -1,10 +1,11 @@
 #!/bin/sh
-# Installs missing system packages: arguments are package:program pairs. As root by apt-get; else it
+# Installs missing system packages: arguments are package:program pairs, or
+# package:/a/file for a package without a program. As root by apt-get; else it
 # says the one line to run and fails.
 set -eu
 missing=
 for pair in "$@"; do
-  command -v "${pair#*:}" >/dev/null 2>&1 || missing="$missing ${pair%%:*}"
+  command -v "${pair#*:}" >/dev/null 2>&1 || [ -e "${pair#*:}" ] || missing="$missing ${pair%%:*}"
 done
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" -ne 0 ]; then

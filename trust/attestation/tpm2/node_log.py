@@ -1,12 +1,12 @@
 """The node's own event log: what Lanai extends into a PCR of its own, and how it is judged.
 
-    software, weights, configuration, keys, keys, …, software, weights, configuration, keys, …
+    software, weights, configuration, keys, keys, …
 
-Each start of a node appends its three digests and its first keys; each rotation appends keys. A
-``keys`` event is the report data of a bundle: a hash over node key, TLS key and validity window. A
-PCR cannot be taken back, so the log grows until the machine restarts; the last keys are the ones
-that a quote speaks for. An update of the software needs a restart of the machine too: who ran
-something else since boot is refused.
+The first node to start after the machine's boot extends its three digests; from then on each new
+pair of keys of a node on this machine appends one event. ``keys`` is the report data of a bundle: a
+hash over node key, TLS key and validity window. A PCR cannot be taken back, so the log grows until
+the machine restarts; a quote speaks for the last keys in it. A node of another release on the same
+machine would break the order, so an update of the software needs a restart too.
 """
 
 from collections.abc import Iterable, Sequence
@@ -40,6 +40,7 @@ class EventKind(IntEnum):
     KEYS = 4
 
 
+_KINDS: Final = frozenset(EventKind)
 _RELEASE: Final = (EventKind.SOFTWARE, EventKind.WEIGHTS, EventKind.CONFIGURATION)
 
 
@@ -67,15 +68,15 @@ class NodeEvent:
     def read(cls, reader: Reader) -> "NodeEvent":
         """Raises ``TrustError`` (``malformed``)."""
         kind, digest = reader.number(1), reader.take(32)
-        if kind not in set(EventKind):
+        if kind not in _KINDS:
             raise malformed("an event of an unknown kind")
         return cls(EventKind(kind), digest)
 
     @classmethod
-    def start(
+    def release(
         cls, *, software: str, weights: str, configuration: str
     ) -> tuple["NodeEvent", "NodeEvent", "NodeEvent"]:
-        """The events of a start; digests are hex."""
+        """The events that name a release; digests are hex."""
         digests = (software, weights, configuration)
         first, second, third = (
             cls(kind, bytes.fromhex(digest)) for kind, digest in zip(_RELEASE, digests, strict=True)
@@ -94,31 +95,19 @@ def replay(events: Iterable[NodeEvent]) -> bytes:
 def judge(events: Sequence[NodeEvent], report_data: bytes) -> dict[str, str]:
     """The digests (hex) that a log claims, whose last keys are ``report_data``.
 
-    1. It begins with software, weights, configuration.
-    2. Each further start is whole, and of the same release.
-    3. Each start is followed by keys.
-    4. The last keys are the ones asked about.
+    1. It begins with software, weights, configuration, each once.
+    2. Nothing but keys follows, at least one pair.
+    3. The last keys are the ones asked about.
 
-    Raises ``EvidenceRejected``: ``event_log`` (1-3; ``measurement`` for another release),
-    ``rollback`` (4).
+    Raises ``EvidenceRejected``: ``event_log`` (1, 2), ``rollback`` (3).
     """
-    release = events[:3]
+    release, keys = events[:3], events[3:]
     if tuple(event.kind for event in release) != _RELEASE:  # 1
-        raise _rejected("the log does not begin with a release", Rejection.EVENT_LOG)
-    at = 0
-    while at < len(events):
-        start = events[at : at + 3]
-        if tuple(event.kind for event in start) != _RELEASE:  # 2
-            raise _rejected("a start in the log is not whole", Rejection.EVENT_LOG)
-        if start != release:
-            raise _rejected("another release ran since boot", Rejection.MEASUREMENT)
-        at += 3
-        if at == len(events) or events[at].kind is not EventKind.KEYS:  # 3
-            raise _rejected("a start in the log has no keys", Rejection.EVENT_LOG)
-        while at < len(events) and events[at].kind is EventKind.KEYS:
-            at += 1
-    if events[-1].digest != report_data:  # 4
-        raise _rejected("the last keys in the log are others", Rejection.ROLLBACK)
+        raise _rejected("it does not begin with a release", Rejection.EVENT_LOG)
+    if not keys or any(event.kind is not EventKind.KEYS for event in keys):  # 2
+        raise _rejected("something else than keys follows the release", Rejection.EVENT_LOG)
+    if keys[-1].digest != report_data:  # 3
+        raise _rejected("the last keys in it are others", Rejection.ROLLBACK)
     return {event.kind.name.lower(): event.digest.hex() for event in release}
 
 
