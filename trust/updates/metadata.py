@@ -57,7 +57,7 @@ def unsigned_by(newer: Root, root: Root) -> frozenset[str]:
     return frozenset(changed - {"root"})
 
 
-def matches(data: bytes, named: MetaFile) -> bool:
+def matches(data: bytes, named: MetaFile | TargetFile) -> bool:
     """Whether `require_match` would let it pass."""
     try:
         named.verify_length_and_hashes(data)

@@ -129,9 +129,11 @@ class _Update:
         named = targets.targets.get(TARGET)
         if named is None:
             raise rejected(Rejection.MALFORMED, "the metadata names no trust root")
-        path = target_path(named)
-        data = await self._required(path, min(named.length, MAX_ROOT_CHARACTERS))
-        require_match(data, named)
+        data = state.target
+        if data is None or not matches(data, named):
+            path = target_path(named)
+            data = await self._required(path, min(named.length, MAX_ROOT_CHARACTERS))
+            require_match(data, named)
         newer = TrustRoot.from_json(data.decode("ascii", "replace"))
         before = state.trust_root
         # What the device was enrolled for is no matter of an update.
