@@ -9,6 +9,7 @@ from random import Random
 
 from device_agent.cloud.account import Account
 from device_agent.cloud.checkpoints import CheckpointStore
+from device_agent.cloud.choice import draw
 from device_agent.cloud.exchange import Traffic, owned, request_frames
 from device_agent.cloud.purse import Purse
 from device_agent.cloud.request import CloudRequest, encode_body
@@ -176,7 +177,12 @@ class CloudClient:
         watch = Stopwatch()
         # 1.
         with watch.step(Span.CLOUD_VERIFY):
-            nodes = self._pick(await self._roster.fresh(), self._expiry(deadline))
+            nodes = draw(
+                await self._roster.fresh(),
+                self._seal_to_nodes,
+                until=self._expiry(deadline),
+                random=self._random,
+            )
         # 2.
         await self._transport.connect()
         # 3.
@@ -224,11 +230,6 @@ class CloudClient:
         if self._tally is not None:
             # Not in a thread: this may run while the task is being cancelled.
             self._tally.lost()
-
-    def _pick(self, nodes: Sequence[VerifiedNode], until: int) -> list[VerifiedNode]:
-        """K of the nodes, each as likely; those whose keys outlive the request, where there are."""
-        lasting = [node for node in nodes if node.expires_at >= until] or list(nodes)
-        return self._random.sample(lasting, min(self._seal_to_nodes, len(lasting)))
 
     def _expiry(self, deadline: float) -> int:
         """When the envelope expires (unix seconds)."""
