@@ -15,7 +15,8 @@ from trust.updates.state import MAX_STATE_BYTES, TrustState
 
 __all__ = ["TrustRootStore"]
 
-ATTEMPTS: Final = 3
+ATTEMPTS: Final = 8
+"""More than the steps of an update: by then whoever was quicker is at its end."""
 
 
 class TrustRootStore:
@@ -81,15 +82,17 @@ class TrustRootStore:
         ``profile``, ``too_large``, ``malformed``), ``CloudUnavailable`` when the source lacks a
         file, ``StoreError``, and what the source raises. What was verified before that is kept.
         """
-        for attempt in range(ATTEMPTS):
+        rotating = True
+        for _ in range(ATTEMPTS):
             try:
                 if await self._run(await asyncio.to_thread(self._enrolled), source):
                     break
             except TrustRootRejected as error:
-                # Files cannot all change at once: read in the middle of a rotation, metadata is
-                # signed by keys that the root before or after it names.
-                if error.reason is not Rejection.SIGNATURE or attempt == ATTEMPTS - 1:
+                # Once more: files cannot all change at once, and in the middle of a rotation
+                # metadata is signed by keys that another root names.
+                if error.reason is not Rejection.SIGNATURE or not rotating:
                     raise
+                rotating = False
         state = self._enrolled()
         state.require_fresh(self._clock())
         return _trust_root(state)
