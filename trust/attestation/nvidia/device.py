@@ -29,13 +29,22 @@ _UTF8_TAG, _SHORT = 0x0C, 0x80
 _SHA384_DIGEST = bytes.fromhex("303d06096086480165030402020430")
 """SEQUENCE of the SHA-384 identifier and an octet string of 48 bytes, which ends the extension."""
 _FWID_BYTES = 48
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+    Warning,  # When the program turns warnings into errors.
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
     """One parsed certificate. Nothing about it is checked yet but its form."""
 
-    x509: x509.Certificate
+    parsed: x509.Certificate
     sha256: str
 
     @classmethod
@@ -47,8 +56,7 @@ class Certificate:
             certificate = x509.load_der_x509_certificate(der)
             certificate.extensions  # noqa: B018  parsed here, so that its errors come here
             key = certificate.public_key()
-        # A Warning arrives here when the program turns warnings into errors.
-        except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion, Warning) as error:
+        except _UNREADABLE as error:
             raise _malformed("not an X.509 certificate") from error
         # The signature is a BIT STRING whose count of unused bits nobody signed: it must be zero.
         if not der.endswith(b"\x00" + certificate.signature):
@@ -59,7 +67,7 @@ class Certificate:
 
     @property
     def key(self) -> ec.EllipticCurvePublicKey:
-        key = self.x509.public_key()
+        key = self.parsed.public_key()
         if not isinstance(key, ec.EllipticCurvePublicKey):
             raise _malformed("a certificate's key is not on P-384")
         return key
@@ -67,18 +75,18 @@ class Certificate:
     def check_window(self, now: float) -> None:
         """Raises ``EvidenceRejected`` (``not_yet_valid``, ``expired``)."""
         when = datetime.fromtimestamp(now, UTC)
-        if when < self.x509.not_valid_before_utc:
+        if when < self.parsed.not_valid_before_utc:
             raise rejected("a certificate is not valid yet", Rejection.NOT_YET_VALID)
-        if when > self.x509.not_valid_after_utc:
+        if when > self.parsed.not_valid_after_utc:
             raise rejected("a certificate has expired", Rejection.EXPIRED)
 
     def check_issued_by(self, issuer: "Certificate") -> None:
         """Raises ``EvidenceRejected`` (``chain``)."""
-        extensions = issuer.x509.extensions
+        extensions = issuer.parsed.extensions
         try:
             is_ca = extensions.get_extension_for_class(x509.BasicConstraints).value.ca
             usage = extensions.get_extension_for_class(x509.KeyUsage).value
-            self.x509.verify_directly_issued_by(issuer.x509)
+            self.parsed.verify_directly_issued_by(issuer.parsed)
         except (x509.ExtensionNotFound, ValueError, TypeError, InvalidSignature) as error:
             raise _broken("a certificate is not issued by the next one") from error
         if not is_ca or not usage.key_cert_sign:
@@ -96,7 +104,7 @@ class Device:
     @classmethod
     def of(cls, leaf: Certificate) -> "Device":
         """What a leaf certificate, whose chain was checked, says. Raises ``EvidenceRejected``."""
-        extensions = leaf.x509.extensions
+        extensions = leaf.parsed.extensions
         try:
             usage = extensions.get_extension_for_class(x509.KeyUsage).value
             names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value

@@ -17,10 +17,17 @@ from cryptography.x509.oid import NameOID
 from lanai.errors import Rejection
 from trust.attestation.tdx.refusals import malformed, rejected
 
-__all__ = ["CertificateChain", "canonical_pem", "check_window", "revocation_window"]
+__all__ = ["CertificateChain", "RevocationList", "canonical_pem", "check_window"]
 
 _MAX_CHAIN_BYTES = 16 * 1024
 _MAX_CHAIN = 4
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    Warning,  # When the program turns warnings into errors.
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,23 +68,40 @@ class CertificateChain:
             check_window("a certificate", window, now)
 
 
+@dataclass(frozen=True, slots=True)
+class RevocationList:
+    """A parsed list. Nothing about it is verified."""
+
+    parsed: x509.CertificateRevocationList
+    window: tuple[datetime, datetime]
+
+    @classmethod
+    def parse(cls, der: bytes) -> "RevocationList":
+        """Raises ``EvidenceRejected`` (``malformed``)."""
+        try:
+            parsed = x509.load_der_x509_crl(der)
+            window = (parsed.last_update_utc, parsed.next_update_utc)
+            signature = parsed.signature
+        except _UNREADABLE as error:
+            raise malformed("not a certificate revocation list") from error
+        # The signature is a BIT STRING whose count of unused bits nobody signed: it must be zero.
+        if window[1] is None or not der.endswith(b"\x00" + signature):
+            raise malformed("a revocation list is not of the agreed form")
+        return cls(parsed, (window[0], window[1]))
+
+    def check_absent(self, certificate: x509.Certificate) -> None:
+        """Raises ``EvidenceRejected`` (``revoked``, ``malformed``)."""
+        try:
+            entry = self.parsed.get_revoked_certificate_by_serial_number(certificate.serial_number)
+        except _UNREADABLE as error:
+            raise malformed("a revocation list is unreadable") from error
+        if entry is not None:
+            raise rejected("a certificate was revoked", Rejection.REVOKED)
+
+
 def canonical_pem(pem: bytes) -> bytes:
     """The same certificates in the one accepted form: 64 columns, LF, nothing between them."""
     return _text(_load(pem))
-
-
-def revocation_window(der: bytes) -> tuple[datetime, datetime]:
-    """From when until when a revocation list holds. Raises ``EvidenceRejected`` (``malformed``)."""
-    try:
-        revoked = x509.load_der_x509_crl(der)
-        window = (revoked.last_update_utc, revoked.next_update_utc)
-        signature = revoked.signature
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion, Warning) as error:
-        raise malformed("not a certificate revocation list") from error
-    # The signature is a BIT STRING whose count of unused bits nobody signed: it must be zero.
-    if window[1] is None or not der.endswith(b"\x00" + signature):
-        raise malformed("a revocation list is not of the agreed form")
-    return window[0], window[1]
 
 
 def check_window(what: str, window: tuple[datetime, datetime], now: float) -> None:
@@ -96,8 +120,7 @@ def _load(pem: bytes) -> tuple[x509.Certificate, ...]:
         certificates = tuple(x509.load_pem_x509_certificates(pem))
         for certificate in certificates:
             certificate.subject  # noqa: B018  parsed here, so that its errors come here
-    # A Warning arrives here when the program turns warnings into errors.
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion, Warning) as error:
+    except _UNREADABLE as error:
         raise malformed("not a chain of X.509 certificates") from error
     return certificates
 

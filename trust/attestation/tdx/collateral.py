@@ -13,9 +13,9 @@ from datetime import datetime
 from lanai.errors import Rejection, TrustError
 from trust.attestation.tdx.certificates import (
     CertificateChain,
+    RevocationList,
     canonical_pem,
     check_window,
-    revocation_window,
 )
 from trust.attestation.tdx.quote import Quote
 from trust.attestation.tdx.refusals import malformed, rejected
@@ -93,10 +93,10 @@ class Collateral:
         return canonical({item.name: getattr(self, item.name) for item in fields(self)})
 
     def check(self, quote: Quote, roots: tuple[str, ...], now: float) -> bytes:
-        """Roles, roots and ages of everything in it; the root certificate (DER) of all chains.
+        """Roles, roots, ages, revocation; the root certificate (DER) of all chains.
 
         Raises ``EvidenceRejected``: ``unknown_key``, ``chain``, ``expired``, ``not_yet_valid``,
-        ``malformed``. Signatures and revocation are not checked here.
+        ``revoked``, ``malformed``. Signatures are not checked here.
         """
         signers = [
             CertificateChain.parse(pem.encode())
@@ -118,8 +118,16 @@ class Collateral:
             chain.check_window(now)
         for statement in (self.tcb_info, self.qe_identity):
             check_window("the collateral", _statement_window(statement), now)
-        for revoked in (self.root_ca_crl, self.pck_crl):
-            check_window("a revocation list", revocation_window(bytes.fromhex(revoked)), now)
+        by_root, by_ca = (
+            RevocationList.parse(bytes.fromhex(der)) for der in (self.root_ca_crl, self.pck_crl)
+        )
+        for revoked in (by_root, by_ca):
+            check_window("a revocation list", revoked.window, now)
+        # 4 nothing was revoked: the platform by its authority, everybody else by the root
+        platform, *authorities = quote.chain.certificates
+        by_ca.check_absent(platform)
+        for certificate in (*authorities, *(signer.certificates[0] for signer in signers)):
+            by_root.check_absent(certificate)
         return found.pop()
 
 

@@ -18,7 +18,7 @@ __all__ = ["Judgement", "judge"]
 
 _MAX_CLAIMS = 64 * 1024
 _REFUSALS = (
-    (re.compile(r"No matching TCB level|TCB status is invalid|below minimum"), Rejection.TCB),
+    (re.compile(r"No matching TCB level|current TDX TCB|below minimum"), Rejection.TCB),
     (re.compile(r"[Rr]evoked"), Rejection.REVOKED),
     (re.compile(r"Failed to verify certificate chain|Fmspc mismatch"), Rejection.CHAIN),
 )
