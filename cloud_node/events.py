@@ -34,6 +34,7 @@ class Component(StrEnum):
     ISSUER = "issuer"
     LOG = "log"
     WITNESS = "witness"
+    ATTESTATION_CA = "attestation_ca"
     CLUSTER = "cluster"
 
 
@@ -54,6 +55,8 @@ class Event(StrEnum):
     LOG_UNAVAILABLE = "log_unavailable"
     BUNDLE_REFRESHED = "bundle_refreshed"
     KEY_ROTATED = "key_rotated"
+    KEYS_READ = "keys_read"
+    KEY_REJECTED = "key_rejected"
     ENGINE_STARTED = "engine_started"
     ENGINE_CRASHED = "engine_crashed"
     NODE_STARTED = "node_started"
@@ -64,6 +67,8 @@ class Event(StrEnum):
     NODE_EVICTED = "node_evicted"
     ROSTER_READ = "roster_read"
     TOKENS_ISSUED = "tokens_issued"
+    AK_CERTIFIED = "ak_certified"
+    AK_REFUSED = "ak_refused"
     LEAF_APPENDED = "leaf_appended"
     CHECKPOINT_SIGNED = "checkpoint_signed"
     CHECKPOINT_COSIGNED = "checkpoint_cosigned"
