@@ -1,4 +1,4 @@
-"""Relay, gateway, nodes and issuer in memory: real bundles, tokens, envelopes; scripted answers.
+"""Relay, gateway, nodes and issuer in memory: real bundles, tokens, seals; scripted answers.
 
 cloud = InMemoryCloud(script=Script(pieces=("Hello", " there")))
 client = cloud.client(tmp_path)
@@ -8,7 +8,8 @@ assert cloud.bodies[0].messages[0].text == "…"
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
@@ -16,9 +17,10 @@ from random import Random
 from device_agent.cloud import Account, CheckpointStore, CloudClient, Wallet
 from device_agent.cloud.tally import Tally
 from device_agent.cloud.transport import refused
+from device_agent.testing.gateway import SealedGateway, sealed_answer
 from device_agent.testing.node import ScriptedNode
 from lanai.content import Content
-from lanai.errors import CloudError, CloudUnavailable, RefusalCode, TrustError
+from lanai.errors import CloudError, CloudRefused, CloudUnavailable, RefusalCode, TrustError
 from protos.lanai.v1alpha.bundle_pb2 import NodeBundle as BundleMessage
 from protos.lanai.v1alpha.envelope_pb2 import RequestBody
 from protos.lanai.v1alpha.gateway_pb2 import (
@@ -77,17 +79,14 @@ class InMemoryCloud:
         self.world = UnsafeTrustWorld(now=int(time.time()) if now is None else now)
         self.issuer = issuer or TokenIssuer.generate()
         self.nodes = [ScriptedNode() for _ in range(nodes)]
-        self.root: TrustRoot = replace(
-            self.world.root,
-            issuer_key=self.issuer.spki.hex(),
-            token_challenge=CHALLENGE.hex(),
-        )
+        self.root: TrustRoot = replace(self.world.root, token_challenge=CHALLENGE.hex())
+        self.gateway = SealedGateway(self.world, self.issuer.spki)
         self.bundles: list[BundleMessage] = []
         self.announce()
         self.bodies: list[RequestBody] = []
         """What nodes opened, in order. Content: for a test's own eyes."""
         self.relayed: list[bytes] = []
-        """Every payload the relay saw, both ways."""
+        """Every payload the relay saw, both ways: sealed to the gateway, or by it."""
         self.answered_by: list[bytes] = []
         self.spent: set[bytes] = set()
         self.issued = 0
@@ -126,7 +125,18 @@ class InMemoryCloud:
 
     async def fetch(self, payload: bytes) -> bytes:
         await self.connect()
-        request = FetchRequest.FromString(payload)
+        self.relayed.append(payload)
+        question, sealer = self.gateway.question(payload)
+        sealed = sealer.seal(self._reply(question)) + sealer.seal(b"", final=True)
+        self.relayed.append(sealed)
+        return sealed
+
+    async def keys(self) -> bytes:
+        await self.connect()
+        return self.gateway.keys()
+
+    def _reply(self, question: bytes) -> bytes:
+        request = FetchRequest.FromString(question)
         if request.WhichOneof("kind") == "roster":
             response = FetchResponse(roster=RosterResponse(bundles=self.bundles))
         else:
@@ -138,20 +148,30 @@ class InMemoryCloud:
     async def exchange(self, frames: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         self.live += 1
         try:
-            opening, chunks = await self._receive(frames)
-            node, header = self._dispatch(opening)
-            answer = node.answer(header, chunks, self.script, now=self.world.now, seen=self.bodies)
-            self.answered_by.append(node.key.node_id)
-            count = 0
-            async for payload in answer:
-                self._check_breaks(count)
-                if count == self.script.cut_after:
-                    return
-                self.relayed.append(payload)
-                yield payload
-                count += 1
+            await self.connect()
+            sent = [payload async for payload in frames]
+            self.relayed += sent
+            opened, sealer = self.gateway.exchange(sent)
+            async with aclosing(sealed_answer(sealer, self._answer(opened))) as pieces:
+                count = 0
+                async for piece in pieces:
+                    self._check_breaks(count)
+                    if count == self.script.cut_after:
+                        return
+                    self.relayed.append(piece)
+                    yield piece
+                    count += 1
         finally:
             self.live -= 1
+
+    async def _answer(self, frames: Sequence[bytes]) -> AsyncGenerator[bytes, None]:
+        opening, *chunks = map(GatewayFrame.FromString, frames)
+        node, header = self._dispatch(opening.open)
+        self.answered_by.append(node.key.node_id)
+        sealed = [SealedChunk.from_proto(frame.chunk) for frame in chunks]
+        answer = node.answer(header, sealed, self.script, now=self.world.now, seen=self.bodies)
+        async for payload in answer:
+            yield payload
 
     # IssuerTransport
 
@@ -171,17 +191,10 @@ class InMemoryCloud:
     async def close(self) -> None:
         """Nothing is open."""
 
-    async def _receive(self, frames: AsyncIterator[bytes]) -> tuple[Open, list[SealedChunk]]:
-        await self.connect()
-        payloads = [payload async for payload in frames]
-        self.relayed += payloads
-        opening, *chunks = [GatewayFrame.FromString(payload) for payload in payloads]
-        return opening.open, [SealedChunk.from_proto(frame.chunk) for frame in chunks]
-
     def _dispatch(self, opening: Open) -> tuple[ScriptedNode, EnvelopeHeader]:
         """As the gateway does: token, spending, node. Raises the refusal."""
         if self.script.refusals:
-            raise refused(self.script.refusals.pop(0))
+            raise _refusal(self.script.refusals.pop(0))
         header = EnvelopeHeader.from_proto(opening.header)
         try:
             token_hash = self._tokens.verify(
@@ -191,11 +204,11 @@ class InMemoryCloud:
                 envelope_digest=header.digest(),
             )
         except TrustError:
-            raise refused(RefusalCode.TOKEN_INVALID) from None
+            raise _refusal(RefusalCode.TOKEN_INVALID) from None
         if token_hash != header.token_hash:
-            raise refused(RefusalCode.TOKEN_INVALID)
+            raise _refusal(RefusalCode.TOKEN_INVALID)
         if token_hash in self.spent:
-            raise refused(RefusalCode.TOKEN_SPENT)
+            raise _refusal(RefusalCode.TOKEN_SPENT)
         self.spent.add(token_hash)
         return self._node(header), header
 
@@ -203,7 +216,7 @@ class InMemoryCloud:
         for node in self.nodes:
             if node.key.node_id in header.node_ids:
                 return node
-        raise refused(RefusalCode.NO_NODE)
+        raise _refusal(RefusalCode.NO_NODE)
 
     def _check_breaks(self, count: int) -> None:
         if count == self.script.break_after:
@@ -213,6 +226,11 @@ class InMemoryCloud:
         for node in self.nodes:
             node.renew(now=self.world.now)
         return self.nodes
+
+
+def _refusal(code: RefusalCode) -> CloudRefused:
+    """As the gateway raises it: the word travels under the seal."""
+    return CloudRefused("refused by the script, or as the gateway does", refusal=code)
 
 
 def _unreachable() -> CloudError:
