@@ -7,6 +7,7 @@ from lanai.folders import Folders
 from lanai.settings import Settings
 from trust.bundle import Checkpoint
 from trust.root import MAX_ROOT_CHARACTERS, TrustRoot
+from trust.updates import TrustRootStore
 
 __all__ = ["stored_checkpoint", "trust_root"]
 
@@ -18,18 +19,7 @@ def trust_root(policy: Path | None = None) -> TrustRoot:
     """
     folders = Folders.standard()
     settings = Settings.load(folders=folders).settings
-    path = policy or folders.state / "trust-root.json"
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_ROOT_CHARACTERS + 1)
-    except FileNotFoundError:
-        raise CloudUnavailable(
-            "no cloud is enrolled", hint="`lanai cloud up` starts one, or give --policy FILE"
-        ) from None
-    except OSError as error:
-        raise StoreError(f"{path}: {error.strerror}", hint="check its permissions") from error
-    # The file is ASCII; what is not becomes a sign that no field accepts.
-    root = TrustRoot.from_json(data.decode("ascii", "replace"))
+    root = _enrolled(folders) if policy is None else TrustRoot.from_json(_text(policy))
     root.admit(settings.profile)
     return root
 
@@ -39,3 +29,22 @@ def stored_checkpoint(root: TrustRoot, folders: Folders) -> Checkpoint | None:
     from device_agent.cloud.checkpoints import CheckpointStore
 
     return CheckpointStore.of(root, folders.state / "checkpoints").newest()
+
+
+def _enrolled(folders: Folders) -> TrustRoot:
+    root = TrustRootStore.of(folders.state).current()
+    if root is None:
+        raise CloudUnavailable(
+            "no cloud is enrolled", hint="`lanai cloud up` starts one, or give --policy FILE"
+        )
+    return root
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_ROOT_CHARACTERS + 1)
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}", hint="check its permissions") from error
+    # The file is ASCII; what is not becomes a sign that no field accepts.
+    return data.decode("ascii", "replace")

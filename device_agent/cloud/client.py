@@ -27,9 +27,9 @@ from lanai.folders import Folders
 from lanai.settings import Settings
 from lanai.telemetry import Span
 from trust.envelope import MAX_LIFETIME_S, SealedRequest, seal_request
-from trust.private_files import read_private
-from trust.root import MAX_ROOT_CHARACTERS, TrustRoot
+from trust.root import TrustRoot
 from trust.tokens import Token
+from trust.updates import TrustRootStore
 from trust.verification import VerifiedNode
 
 __all__ = ["CloudClient"]
@@ -75,20 +75,24 @@ class CloudClient:
 
     @classmethod
     def enrolled(cls, folders: Folders, settings: Settings) -> "CloudClient | None":
-        """The client of the enrolled cluster; None when none is. Touches no network.
+        """The client of the enrolled cluster as it is known now; None when none is enrolled.
 
-        Raises ``TrustRootRejected`` when the root is malformed or not admitted under
-        ``settings.profile``, ``ConfigError`` or ``StoreError`` for unusable files.
+        Touches no network. Raises ``TrustRootRejected`` when the trust root has expired, is
+        malformed or not admitted under ``settings.profile``, ``ConfigError`` or ``StoreError`` for
+        unusable files.
         """
+        root = TrustRootStore.of(folders.state).current()
+        return None if root is None else cls.under(root, folders, settings)
+
+    @classmethod
+    def under(cls, root: TrustRoot, folders: Folders, settings: Settings) -> "CloudClient | None":
+        """The client of the cluster that ``root`` describes; None without an account."""
         from device_agent.cloud.transport_grpc import GrpcIssuerTransport, GrpcRelayTransport
 
-        text = read_private(folders.state / "trust-root.json", limit=4 * MAX_ROOT_CHARACTERS)
-        account = Account.load(folders.state / "account.json")
-        if text is None or account is None:
-            return None
-        # The file is ASCII; what is not becomes a sign that no field accepts.
-        root = TrustRoot.from_json(text.decode("ascii", "replace"))
         root.admit(settings.profile)
+        account = Account.load(folders.state / "account.json")
+        if account is None:
+            return None
         return cls(
             root,
             transport=GrpcRelayTransport(root.relay),

@@ -31,6 +31,7 @@ from protos.lanai.v1alpha.envelope_pb2 import Message, RequestBody
 from trust.envelope import seal_request
 from trust.root import TrustRoot
 from trust.tokens import Token, begin
+from trust.updates.testing import unsafe_enrol
 
 CONTEXT_TOKENS = 4096
 
@@ -74,11 +75,10 @@ class Cluster:
     def client(self) -> CloudClient:
         """The real device client, enrolled in this cluster."""
         home = Folders.below(Path(tempfile.mkdtemp(dir=self.folders.state)))
-        home.state.mkdir(parents=True)
-        for name in ("trust-root.json", "account.json"):
-            target = home.state / name
-            target.touch(mode=0o600)
-            target.write_text((self.layout.folder / name).read_text())
+        unsafe_enrol(home.state, self.root)
+        target = home.state / "account.json"
+        target.touch(mode=0o600)
+        target.write_text(self.layout.account.read_text())
         made = CloudClient.enrolled(home, Settings())
         assert made is not None
         return made

@@ -150,7 +150,7 @@ def test_up_to_down_with_ray(command_environment, process_runs) -> None:
     assert len(pids) > 6
     assert [pid for pid in pids if process_runs(pid)] == []
     home = Path(command_environment["LANAI_HOME"])
-    assert not (home / "state/trust-root.json").exists()
+    assert not (home / "state/trust/state.json").exists()
 
 
 def _processes(table: Path) -> list[dict]:

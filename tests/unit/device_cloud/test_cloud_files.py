@@ -2,6 +2,7 @@
 
 import json
 import stat
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -21,6 +22,7 @@ from lanai.settings import Settings
 from trust import private_files
 from trust.log.checkpoint import Checkpoint
 from trust.tokens import Token, begin
+from trust.updates.testing import unsafe_enrol
 
 
 @pytest.fixture
@@ -166,7 +168,7 @@ def test_an_account_file_is_read_strictly(tmp_path, values) -> None:
 
 def enrol(cloud, folders: Folders) -> None:
     folders.state.mkdir(parents=True)
-    (folders.state / "trust-root.json").write_text(cloud.root.to_json())
+    unsafe_enrol(folders.state, cloud.root)
     account = {"account": "tester", "credential": "63" * 32}
     (folders.state / "account.json").write_text(json.dumps(account))
 
@@ -188,9 +190,19 @@ def test_a_root_that_is_not_admitted(cloud, tmp_path) -> None:
     with pytest.raises(TrustRootRejected) as caught:
         CloudClient.enrolled(folders, Settings(profile="production"))
     assert caught.value.reason is Rejection.PROFILE
-    (folders.state / "trust-root.json").write_bytes(b"\xff{}")
+    unsafe_enrol(folders.state, b"{}")
     with pytest.raises(TrustRootRejected):
         CloudClient.enrolled(folders, Settings())
+
+
+def test_an_expired_root(cloud, tmp_path) -> None:
+    """A trust root whose metadata has expired makes no client."""
+    folders = Folders.below(tmp_path)
+    enrol(cloud, folders)
+    unsafe_enrol(folders.state, cloud.root, expires_at=int(time.time()))
+    with pytest.raises(TrustRootRejected) as caught:
+        CloudClient.enrolled(folders, Settings())
+    assert caught.value.reason is Rejection.FREEZE
 
 
 async def test_an_empty_wallet_is_filled_and_a_quota_ends(cloud, client, asked) -> None:

@@ -13,6 +13,7 @@ from lanai.cli.mount import run
 from trust.attestation import One, UnsafeSoftwarePolicy, measure_folder, measure_software
 from trust.bundle import Checkpoint
 from trust.testing import UnsafeTrustWorld
+from trust.updates.testing import unsafe_enrol
 
 KEYS = {"verified", "evidence", "measurement", "reasons"}
 
@@ -30,7 +31,7 @@ def world(home: Path) -> UnsafeTrustWorld:
     """A world whose trust root this device is enrolled with."""
     world = UnsafeTrustWorld(now=int(time.time()))
     world.append(b"an older leaf")
-    (home / "state" / "trust-root.json").write_text(world.root.to_json())
+    unsafe_enrol(home / "state", world.root)
     return world
 
 

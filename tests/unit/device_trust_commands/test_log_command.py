@@ -24,6 +24,8 @@ from trust.log.tiles import tile_path
 from trust.log.transparency_log import TransparencyLog
 from trust.root import TrustRoot
 from trust.testing import UnsafeTrustWorld, unsafe_release
+from trust.updates import TrustRootStore
+from trust.updates.testing import unsafe_enrol
 
 RELEASE = unsafe_release().canonical()
 LEAVES = [b"first", RELEASE, *(b"leaf %d" % number for number in range(5))]
@@ -47,7 +49,7 @@ def folder(home: Path) -> Path:
 def log(home: Path, folder: Path) -> Iterator[TransparencyLog]:
     """A published log of seven leaves whose trust root this device is enrolled with."""
     world = UnsafeTrustWorld(now=int(time.time()))
-    (home / "state" / "trust-root.json").write_text(world.root.to_json())
+    unsafe_enrol(home / "state", world.root)
     with TransparencyLog.create(world.origin, world.log_signer, folder) as log:
         for leaf in LEAVES:
             log.append(leaf)
@@ -61,7 +63,9 @@ def log(home: Path, folder: Path) -> Iterator[TransparencyLog]:
 
 
 def enrolled(home: Path) -> TrustRoot:
-    return TrustRoot.from_json((home / "state" / "trust-root.json").read_text())
+    root = TrustRootStore.of(home / "state").current()
+    assert root is not None
+    return root
 
 
 def stored(home: Path) -> CheckpointStore:
