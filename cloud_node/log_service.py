@@ -1,8 +1,8 @@
 """The transparency log as a process: appends for the operator, proofs for everybody.
 
 Readers see the newest checkpoint that a quorum of witnesses cosigned; a timer has it cosigned
-again, so that it stays fresh. Trusts its folder and its key. Refuses appends without the
-credential.
+again, so that it stays fresh. Its files, and whatever else is in the public tree, are served over
+HTTP too. Trusts its folder and its key. Refuses appends without the credential.
 
 ``python -m cloud_node.log_service --config FILE.json``
 """
@@ -24,10 +24,12 @@ from cloud_node.listening import ListenConfig, serve
 from cloud_node.publishing import Publisher, WitnessEndpoint, WitnessPeer
 from cloud_node.refusals import refusing
 from cloud_node.service import Service, ServiceConfig, main
+from cloud_node.static_files import StaticServer
 from lanai.errors import CloudRefused, LogRejected, RefusalCode
 from protos.lanai.v1alpha import log_pb2 as wire
 from protos.lanai.v1alpha import log_pb2_grpc as stubs
 from trust.attestation.release import MAX_RELEASE_BYTES
+from trust.keys import MAX_KEY_RECORD_BYTES
 from trust.log.merkle import leaf_hash
 from trust.log.notes import NoteSigner
 from trust.log.transparency_log import TransparencyLog
@@ -35,6 +37,7 @@ from trust.log.transparency_log import TransparencyLog
 __all__ = ["LogConfig", "LogService"]
 
 MAX_ENTRIES_BYTES: Final = 512 * 1024
+MAX_APPENDED_BYTES: Final = max(MAX_RELEASE_BYTES, MAX_KEY_RECORD_BYTES)
 Context = aio.ServicerContext[Any, Any]
 
 
@@ -44,12 +47,19 @@ class LogConfig(ServiceConfig):
     listen: ListenConfig
     origin: str
     signing_key: Path
-    folder: Path
+    public: Path
+    """The public tree, served over HTTP; the log is in its folder ``log``."""
+    http_host: str = "127.0.0.1"
+    http_port: int = Limit(0, ge=0, le=65535)
     credential_sha256: str = Limit(pattern=r"^[0-9a-f]{64}$")
     """Of the operator's credential, which is 32 random bytes."""
     witnesses: list[WitnessEndpoint]
     quorum: int = Limit(ge=1)
     refresh_s: float = Limit(300.0, gt=0)
+
+    @property
+    def folder(self) -> Path:
+        return self.public / "log"
 
     def signer(self) -> NoteSigner:
         return NoteSigner(self.origin, read_key(self.signing_key))
@@ -91,7 +101,7 @@ class LogService(stubs.LogServicer):
             found = hashlib.sha256(request.credential).digest()
             if not hmac.compare_digest(found, self._credential):
                 raise CloudRefused("credential", refusal=RefusalCode.UNAUTHENTICATED)
-            if not 0 < len(request.leaf) <= MAX_RELEASE_BYTES:
+            if not 0 < len(request.leaf) <= MAX_APPENDED_BYTES:
                 raise CloudRefused("leaf", refusal=RefusalCode.TOO_LARGE)
             async with self._writing:
                 index = self._append(request.leaf)
@@ -161,7 +171,14 @@ def _bad_request() -> Iterator[None]:
 
 
 async def run(config: LogConfig, service: Service) -> None:
-    """1 the log from its folder, 2 its witnesses, 3 a fresh checkpoint, 4 serve and refresh."""
+    """The process, until it is told to stop.
+
+    1. the log from its folder
+    2. its witnesses
+    3. a fresh checkpoint
+    4. its files over HTTP
+    5. serve and refresh
+    """
     async with AsyncExitStack() as closing:
         # 1
         signer = config.signer()
@@ -180,6 +197,11 @@ async def run(config: LogConfig, service: Service) -> None:
         # 3
         await methods.refresh()
         # 4
+        static = await StaticServer.start(
+            config.public, host=config.http_host, port=config.http_port
+        )
+        closing.push_async_callback(static.close)
+        # 5
         refreshing = asyncio.create_task(methods.refresh_forever(config.refresh_s))
         refreshing.add_done_callback(lambda _: service.stopping.set())
         closing.callback(refreshing.cancel)

@@ -69,16 +69,15 @@ class Endpoint:
 class TrustRoot:
     """Whom the device believes and how fresh, short-lived and widely witnessed things must be.
 
-    ``issuer_key`` (SPKI) and ``token_challenge`` are hex, ``log_key`` and ``witnesses`` are note
-    verifier keys, ``evidence`` says what a node has to present; lifetimes are seconds, of node keys
-    and of the issuer's and gateway's logged keys. Making one raises ``TrustRootRejected``
-    (``malformed``) when a value is out of bounds.
+    ``token_challenge`` is hex, ``log_key`` and ``witnesses`` are note verifier keys, ``evidence``
+    says what a node has to present; lifetimes are seconds, of node keys and of the issuer's and
+    gateway's keys, which are in the log. Making one raises ``TrustRootRejected`` (``malformed``)
+    when a value is out of bounds.
     """
 
     profile: Profile
     relay: Endpoint
     issuer: Endpoint
-    issuer_key: str
     token_challenge: str
     log_origin: str
     log_key: str
@@ -173,7 +172,6 @@ def _read(value: dict[str, object]) -> dict[str, object]:
         "profile": read.text("profile", _PROFILE),
         "relay": _endpoint(read, "relay"),
         "issuer": _endpoint(read, "issuer"),
-        "issuer_key": read.text("issuer_key", _HEX),
         "token_challenge": read.text("token_challenge", _HEX),
         "log_origin": read.text("log_origin", _LINE),
         "log_key": read.text("log_key", _LINE),

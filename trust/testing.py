@@ -94,7 +94,6 @@ class UnsafeTrustWorld:
             profile="development",
             relay=Endpoint(address="127.0.0.1:1", certificate=pinned),
             issuer=Endpoint(address="127.0.0.1:2", certificate=pinned),
-            issuer_key="00",
             token_challenge="00",  # noqa: S106  no secret: what tokens are for
             log_origin=self.origin,
             log_key=self.log_signer.vkey,

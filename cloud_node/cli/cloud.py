@@ -1,4 +1,4 @@
-"""``lanai cloud up|status|scale|drain|down``."""
+"""``lanai cloud up|status|scale|drain|rotate-keys|down``."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,6 +8,7 @@ import click
 
 from cloud_node.cluster.layout import ClusterLayout
 from cloud_node.cluster.plan import ClusterPlan, Profile
+from cloud_node.cluster.rotation import rotate_keys as rotate
 from cloud_node.cluster.scaling import MOST_NODES
 from cloud_node.cluster.scaling import drain as drain_node
 from cloud_node.cluster.scaling import scale as scale_to
@@ -101,6 +102,30 @@ def drain(node: str, cluster: str | None, as_json: bool) -> None:
         emit_json(said.model_dump(mode="json"))
     else:
         click.echo(f"{node}  {said.state}  {said.live} live")
+
+
+@cloud.command("rotate-keys")
+@name_option
+@json_option
+def rotate_keys(cluster: str | None, as_json: bool) -> None:
+    """Publish new keys of issuer and gateway. The old ones hold until their window ends."""
+    layout = _layout(cluster)
+    made = asyncio.run(rotate(layout))
+    rotated = [
+        {
+            "purpose": record.purpose,
+            "key_id": record.key_id.hex(),
+            "not_before": record.not_before,
+            "expires_at": record.expires_at,
+        }
+        for record in made
+    ]
+    if as_json:
+        emit_json(asyncio.run(status_of(layout)) | {"rotated": rotated})
+        return
+    for record in made:
+        window = f"from {record.not_before} to {record.expires_at}"
+        click.echo(f"{record.purpose:<8} {record.key_id.hex()[:16]}  {window}")
 
 
 @cloud.command()

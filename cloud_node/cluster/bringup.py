@@ -11,7 +11,7 @@ from cloud_node.cluster.progress import Progress
 from cloud_node.cluster.recipes import Recipes
 from cloud_node.cluster.starting import Starter, last_words
 from cloud_node.cluster.supervision import start_ray, supervise
-from cloud_node.cluster.views import publish_release, wait_for_node
+from cloud_node.cluster.views import publish, wait_for_node
 from cloud_node.launcher_client import LauncherClient
 from cloud_node.node.release import measure_release
 from cloud_node.service import PinnedEndpoint, ServiceConfig
@@ -48,7 +48,7 @@ class Bringup:
 
         1. keys
         2. what needs nobody: store, issuer; witness and then the log that asks it; measure
-        3. the release becomes a leaf, cosigned
+        3. the release and the keys of issuer and gateway become leaves, cosigned
         4. launcher and node, with Ray to supervise; gateway and relay beside them
         5. a device's view, through the relay: a verified node
         """
@@ -64,7 +64,8 @@ class Bringup:
         log = recipes.endpoint("log", logging.result())
         # 3
         with self._progress.step("release"):
-            await publish_release(log, measuring.result(), recipes.operator)
+            leaves = [measuring.result(), *(record.canonical() for record in recipes.keys)]
+            await publish(log, leaves, recipes.operator)
         # 4
         port = free_port()
         root = recipes.trust_root(relay=f"127.0.0.1:{port}", issuer=issuing.result())

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from cloud_node.keyring import KeyRing
 from lanai.errors import ConfigError
 from lanai.folders import Folders, private_folder
+from trust.keys import KeyPurpose
 
 __all__ = ["ClusterLayout"]
 
@@ -22,7 +24,7 @@ class ClusterLayout:
 
     name: str
     folder: Path
-    """Keys, configurations, logs, the transparency log: kept when the cluster stops."""
+    """Keys, configurations, logs, the public tree: kept when the cluster stops."""
     runtime: Path
     """Sockets: short paths, gone with the processes."""
     state: Path
@@ -56,9 +58,12 @@ class ClusterLayout:
 
     def create(self) -> None:
         """Make every folder, private to this user."""
-        subfolders = ("keys", "config", "logs", "log", "store", "ray")
+        subfolders = ("keys", "config", "logs", "public", "store", "ray")
         for path in (self.folder, self.runtime, *(self.folder / name for name in subfolders)):
             private_folder(path)
+        # Earlier versions kept the log beside the public tree: it is continued, not begun anew.
+        if (self.folder / "log" / "log.json").exists() and not self.transparency_log.exists():
+            (self.folder / "log").rename(self.transparency_log)
 
     @property
     def identity_file(self) -> Path:
@@ -71,6 +76,20 @@ class ClusterLayout:
     @property
     def trust_root(self) -> Path:
         return self.folder / "trust-root.json"
+
+    @property
+    def public(self) -> Path:
+        """What anybody may read: the transparency log's files and the trust root's metadata."""
+        return self.folder / "public"
+
+    @property
+    def transparency_log(self) -> Path:
+        return self.public / "log"
+
+    @property
+    def operator(self) -> Path:
+        """The credential for appending to the log."""
+        return self.key("operator")
 
     @property
     def account(self) -> Path:
@@ -92,6 +111,10 @@ class ClusterLayout:
 
     def key(self, name: str) -> Path:
         return self.folder / "keys" / name
+
+    def ring(self, purpose: KeyPurpose) -> KeyRing:
+        """The keys of issuer or gateway that are published in the log."""
+        return KeyRing(self.folder / "keys" / "ring" / purpose, purpose)
 
     def config(self, role: str) -> Path:
         return self.folder / "config" / f"{role}.json"

@@ -6,13 +6,14 @@ import secrets
 from dataclasses import dataclass, field
 from typing import Final
 
-from cloud_node.cluster.keys import fresh_identities, fresh_token_key
+from cloud_node.cluster.keys import KEY_LIFETIME_S, fresh_identities, standing_keys
 from cloud_node.cluster.layout import ClusterLayout
 from cloud_node.cluster.plan import ClusterPlan
+from cloud_node.cluster.ports import free_port
 from cloud_node.cluster.processes import write_private
 from cloud_node.gateway.process import GatewayConfig
 from cloud_node.issuer import AccountBook, IssuerConfig
-from cloud_node.keyfiles import kept_key, read_key
+from cloud_node.keyfiles import kept_key, read_key, write_secret
 from cloud_node.launcher_config import LauncherConfig
 from cloud_node.listening import ListenConfig
 from cloud_node.log_service import LogConfig
@@ -25,10 +26,11 @@ from cloud_node.store.embedded import store_url
 from cloud_node.store.roles import Passwords, Role
 from cloud_node.witness import WitnessConfig, create_state
 from trust.attestation import One, UnsafeSoftwarePolicy
+from trust.keys import KeyRecord
 from trust.log.notes import NoteSigner
 from trust.log.transparency_log import TransparencyLog
 from trust.root import Endpoint, TrustRoot
-from trust.tokens import TokenIssuer, token_challenge
+from trust.tokens import token_challenge
 
 __all__ = ["Recipes"]
 
@@ -39,11 +41,9 @@ SERVED: Final = ("relay", "gateway", "issuer", "log", "witness")
 DAILY_TOKENS: Final = 100_000
 CHECKPOINT_MAX_AGE_S: Final = 3600
 NODE_MAX_LIFETIME_S: Final = 24 * 3600
-KEY_MAX_LIFETIME_S: Final = 7 * 24 * 3600
 DRAIN_S: Final = 5.0
 KEPT: Final = (LOG_NOTE, WITNESS_NOTE, SOFTWARE)
 """Keys that stay with what they signed: the log, the witness's memory, published releases."""
-TOKENS: Final = "token.pem"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -54,10 +54,14 @@ class Recipes:
     plan: ClusterPlan
     origin: str
     certificates: dict[str, str]
-    token_key: TokenIssuer
+    keys: tuple[KeyRecord, ...]
+    """Of issuer and gateway: to be leaves of the log."""
+    challenge: bytes
+    """What tokens answer; another one with every `up`."""
+    static_port: int
     passwords: Passwords = field(repr=False)
     operator: bytes = field(repr=False)
-    """Credential for appending to the log: known to this `up` alone."""
+    """Credential for appending to the log, another one with every `up`."""
 
     @classmethod
     def prepare(cls, layout: ClusterLayout, plan: ClusterPlan) -> "Recipes":
@@ -65,15 +69,19 @@ class Recipes:
         layout.create()
         for name in KEPT:
             kept_key(layout.key(name))
+        origin = _origin(layout, plan)
         recipes = cls(
             layout=layout,
             plan=plan,
-            origin=_origin(layout, plan),
+            origin=origin,
             certificates=fresh_identities(layout.folder / "keys", SERVED),
-            token_key=fresh_token_key(layout.key(TOKENS)),
+            keys=standing_keys(layout),
+            challenge=token_challenge(origin, context=secrets.token_bytes(32)),
+            static_port=free_port(),
             passwords=Passwords.generate(),
             operator=secrets.token_bytes(32),
         )
+        write_secret(layout.operator, recipes.operator)
         create_state(recipes.witness())
         recipes._create_log()
         recipes._create_account()
@@ -98,7 +106,7 @@ class Recipes:
     def issuer(self) -> IssuerConfig:
         return IssuerConfig(
             listen=self._listen("issuer"),
-            token_key=self.layout.key(TOKENS),
+            keys=self.layout.ring("issuer").folder,
             accounts=self.layout.accounts,
         )
 
@@ -110,7 +118,8 @@ class Recipes:
             listen=self._listen("log"),
             origin=self.origin,
             signing_key=self.layout.key(LOG_NOTE),
-            folder=self.layout.folder / "log",
+            public=self.layout.public,
+            http_port=self.static_port,
             credential_sha256=hashlib.sha256(self.operator).hexdigest(),
             witnesses=[endpoint],
             quorum=1,
@@ -145,6 +154,8 @@ class Recipes:
             trust_root=self.layout.trust_root,
             store_url=self.store_url(Role.GATEWAY),
             log=log,
+            keys=self.layout.ring("gateway").folder,
+            static_url=f"http://127.0.0.1:{self.static_port}",
         )
 
     def relay(self, gateway: PinnedEndpoint, port: int) -> RelayConfig:
@@ -161,15 +172,14 @@ class Recipes:
             profile=self.plan.profile,
             relay=Endpoint(address=relay, certificate=self.certificates["relay"]),
             issuer=Endpoint(address=issuer, certificate=self.certificates["issuer"]),
-            issuer_key=self.token_key.spki.hex(),
-            token_challenge=token_challenge(self.origin).hex(),
+            token_challenge=self.challenge.hex(),
             log_origin=self.origin,
             log_key=self._log_signer.vkey,
             witnesses=(self._witness_vkey,),
             quorum=1,
             checkpoint_max_age_s=CHECKPOINT_MAX_AGE_S,
             node_max_lifetime_s=NODE_MAX_LIFETIME_S,
-            key_max_lifetime_s=KEY_MAX_LIFETIME_S,
+            key_max_lifetime_s=KEY_LIFETIME_S,
             evidence=One(UnsafeSoftwarePolicy((software.hex(),))),
         )
 
@@ -189,7 +199,7 @@ class Recipes:
         return ListenConfig(port=port, identity=self.layout.key(role))
 
     def _create_log(self) -> None:
-        folder = self.layout.folder / "log"
+        folder = self.layout.transparency_log
         if not (folder / "log.json").exists():
             TransparencyLog.create(self.origin, self._log_signer, folder).close()
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -17,7 +17,15 @@ from trust.log.merkle import leaf_hash
 from trust.root import TrustRoot
 from trust.verification import NodeVerifier, VerifiedNode
 
-__all__ = ["channel", "listening", "log_note", "publish_release", "verified_nodes", "wait_for_node"]
+__all__ = [
+    "channel",
+    "listening",
+    "log_note",
+    "publish",
+    "shown_keys",
+    "verified_nodes",
+    "wait_for_node",
+]
 
 TIMEOUT_S: Final = 3.0
 POLL_S: Final = 0.1
@@ -46,26 +54,37 @@ async def listening(endpoint: PinnedEndpoint) -> None:
             raise CloudUnavailable(f"nothing answers at {endpoint.address}") from None
 
 
-async def publish_release(log: PinnedEndpoint, leaf: bytes, credential: bytes) -> int:
-    """Append ``leaf`` and see it under a cosigned checkpoint; return its index.
+async def publish(log: PinnedEndpoint, leaves: Iterable[bytes], credential: bytes) -> None:
+    """Append ``leaves`` and see each under a cosigned checkpoint. One that is there stays.
 
     Raises ``CloudUnavailable`` when the log refuses or its witnesses did not cosign.
     """
     async with channel(log) as opened:
         stub = log_pb2_grpc.LogStub(opened)
         try:
-            await stub.Append(
-                log_pb2.AppendRequest(leaf=leaf, credential=credential), timeout=2 * TIMEOUT_S
-            )
-            proof = await stub.Inclusion(
-                log_pb2.InclusionRequest(leaf_hash=leaf_hash(leaf)), timeout=TIMEOUT_S
-            )
+            for leaf in leaves:
+                await stub.Append(
+                    log_pb2.AppendRequest(leaf=leaf, credential=credential), timeout=2 * TIMEOUT_S
+                )
+                await stub.Inclusion(
+                    log_pb2.InclusionRequest(leaf_hash=leaf_hash(leaf)), timeout=TIMEOUT_S
+                )
         except aio.AioRpcError as error:
             raise CloudUnavailable(
-                f"the release could not be published ({error.details()})",
+                f"a leaf could not be published ({error.details()})",
                 hint="the logs of log and witness say why",
             ) from None
-    return int(proof.index)
+
+
+async def shown_keys(relay: PinnedEndpoint) -> frozenset[bytes]:
+    """Key records that devices are shown, as leaves. Raises ``CloudUnavailable``."""
+    async with channel(relay) as opened:
+        stub = gateway_pb2_grpc.RelayStub(opened)
+        try:
+            answer = await stub.Keys(gateway_pb2.KeysRequest(), timeout=TIMEOUT_S)
+        except aio.AioRpcError as error:
+            raise CloudUnavailable(f"the relay does not answer ({error.details()})") from None
+    return frozenset(key.record for key in answer.keys)
 
 
 async def log_note(log: PinnedEndpoint) -> bytes:

@@ -1,31 +1,33 @@
 """The gateway's process: store, log and nodes on one side, the relay on the other."""
 
 import asyncio
-from collections.abc import Sequence
+import time
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Final
 
 from grpc import aio
 from pydantic import Field
 
 from cloud_node.gateway.announcements import AnnouncementVerifier
+from cloud_node.gateway.files import HttpFiles
+from cloud_node.gateway.keys import LoggedKeys
+from cloud_node.gateway.log_reader import LogReader
 from cloud_node.gateway.roster import Roster
 from cloud_node.gateway.service import GatewayService, Limits
+from cloud_node.gateway.spends import SpendVerifier
+from cloud_node.gateway.unsealing import RingKeys
 from cloud_node.identity import certificate_pem, open_channel
+from cloud_node.keyring import KeyRing
 from cloud_node.listening import ListenConfig, serve
 from cloud_node.service import PinnedEndpoint, Service, ServiceConfig
 from cloud_node.store import open_store
-from lanai.errors import CloudRefused, ConfigError, RefusalCode
+from lanai.errors import ConfigError
 from protos.lanai.v1alpha import gateway_pb2_grpc as stubs
-from protos.lanai.v1alpha import log_pb2, log_pb2_grpc
+from trust.keys import KeyVerifier
 from trust.root import TrustRoot
-from trust.tokens import TokenVerifier
 from trust.verification import NodeVerifier
 
 __all__ = ["GatewayConfig", "run"]
-
-LOG_TIMEOUT_S: Final = 5.0
 
 
 class GatewayConfig(ServiceConfig):
@@ -35,31 +37,26 @@ class GatewayConfig(ServiceConfig):
     trust_root: Path
     store_url: str = Field(repr=False)
     log: PinnedEndpoint
+    static_url: str = Field(pattern=r"^https?://[^\s?#]+$")
+    """Where the public tree is served."""
     watch_s: float = Field(0.3, gt=0)
     """Time between two looks at the store."""
+    keys: Path
+    """Folder of the keys that devices seal to."""
+    keys_s: float = Field(1.0, gt=0)
+    """Time between two looks at the log for new keys."""
     announcement_max_age_s: int = Field(60, ge=1)
     max_exchanges: int = Field(256, ge=1)
 
 
-class LogReader:
-    """Consistency proofs of the log, a few at a time."""
-
-    def __init__(self, channel: aio.Channel) -> None:
-        self._log = log_pb2_grpc.LogStub(channel)
-        self._slots = asyncio.Semaphore(8)
-
-    async def consistency(self, old_size: int, new_size: int) -> Sequence[bytes]:
-        """Hashes of the proof. Raises ``CloudRefused`` for sizes no log has."""
-        if not 0 < old_size <= new_size < 2**63:
-            raise CloudRefused("sizes", refusal=RefusalCode.BAD_REQUEST)
-        request = log_pb2.LogConsistencyRequest(old_size=old_size, new_size=new_size)
-        async with self._slots:
-            response = await self._log.Consistency(request, timeout=LOG_TIMEOUT_S)
-        return tuple(response.hashes)
-
-
 async def run(config: GatewayConfig, service: Service) -> None:
-    """1 trust root, 2 store and log, 3 roster and its watch, 4 serve until told to stop."""
+    """The process, until it is told to stop.
+
+    1. trust root
+    2. store, log, public files
+    3. roster and logged keys, each with the task that watches for changes
+    4. serve
+    """
     async with AsyncExitStack() as closing:
         # 1
         root = _read_root(config.trust_root)
@@ -69,22 +66,30 @@ async def run(config: GatewayConfig, service: Service) -> None:
         channel = open_channel(config.log.address, config.log.certificate.encode())
         closing.push_async_callback(channel.close, None)
         log = LogReader(channel)
+        files = HttpFiles(config.static_url)
+        closing.push_async_callback(files.close)
         # 3
         verifier = AnnouncementVerifier(
             NodeVerifier(root), log.consistency, max_age_s=config.announcement_max_age_s
         )
         roster = Roster(store, verifier, _connect, service.log)
         closing.push_async_callback(roster.close)
-        watch = asyncio.create_task(roster.watch(config.watch_s))
-        watch.add_done_callback(lambda _: service.stopping.set())
-        closing.callback(watch.cancel)
+        keys = LoggedKeys(log, KeyVerifier(root), service.log)
+        await keys.refresh()
+        for watching in (roster.watch(config.watch_s), keys.watch(config.keys_s)):
+            watch = asyncio.create_task(watching)
+            watch.add_done_callback(lambda _: service.stopping.set())
+            closing.callback(watch.cancel)
         # 4
         gateway = GatewayService(
             roster,
-            TokenVerifier(bytes.fromhex(root.issuer_key), bytes.fromhex(root.token_challenge)),
+            keys,
+            SpendVerifier(keys, bytes.fromhex(root.token_challenge)),
             store,
             log.consistency,
+            files,
             service.log,
+            opening=RingKeys(KeyRing(config.keys, "gateway"), clock=time.time),
             limits=Limits(exchanges=config.max_exchanges),
         )
         await serve(

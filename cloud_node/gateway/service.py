@@ -1,4 +1,4 @@
-"""The gateway's two methods."""
+"""The gateway's three methods."""
 
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -13,8 +13,12 @@ from cloud_node.admission import Admission
 from cloud_node.events import EventLog
 from cloud_node.gateway.announcements import Consistency
 from cloud_node.gateway.dispatch import dispatch
-from cloud_node.gateway.reading import read_open, read_request
+from cloud_node.gateway.files import Files
+from cloud_node.gateway.keys import LoggedKeys
+from cloud_node.gateway.reading import Frames, read_open, read_request
 from cloud_node.gateway.roster import Roster
+from cloud_node.gateway.spends import SpendVerifier
+from cloud_node.gateway.unsealing import OpeningKeys, SealedFrames, answer_sealed
 from cloud_node.intake import Intake
 from cloud_node.refusals import refusing
 from cloud_node.store import Store
@@ -25,12 +29,13 @@ from protos.lanai.v1alpha.gateway_pb2 import (
     ConsistencyResponse,
     FetchRequest,
     FetchResponse,
+    KeysRequest,
+    KeysResponse,
     Opaque,
     Open,
     RosterResponse,
 )
 from trust.envelope import EnvelopeHeader
-from trust.tokens import TokenVerifier
 
 __all__ = ["GatewayService", "Limits"]
 
@@ -44,29 +49,36 @@ class Limits:
     exchanges: int = 256
     body_timeout_s: float = 30.0
     exchange_timeout_s: float = 600.0
-    spent_ttl_s: int = 366 * 86_400
-    """How long a spent token is remembered: longer than any issuer key is trusted."""
 
 
 class GatewayService(stubs.GatewayServicer):
-    """Knows opaque bytes, sizes, a token's validity and load. ``clock`` is unix seconds."""
+    """Knows opaque bytes, sizes, a token's validity and load. ``clock`` is unix seconds.
+
+    ``opening`` holds the private halves of the gateway's own logged keys.
+    """
 
     def __init__(
         self,
         roster: Roster,
-        tokens: TokenVerifier,
+        keys: LoggedKeys,
+        spends: SpendVerifier,
         store: Store,
         consistency: Consistency,
+        files: Files,
         log: EventLog,
         *,
+        opening: OpeningKeys,
         limits: Limits,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._roster = roster
-        self._tokens = tokens
+        self._keys = keys
+        self._spends = spends
         self._store = store
         self._consistency = consistency
+        self._files = files
         self._log = log
+        self._opening = opening
         self._limits = limits
         self._admission = Admission(limits.exchanges)
         self._clock = clock
@@ -78,23 +90,34 @@ class GatewayService(stubs.GatewayServicer):
         intake = Intake(request_iterator)
         async with refusing(context, self._log, intake):
             with self._admission.admitted():
-                async with aclosing(self._exchange(intake)) as answer:
-                    async for payload in answer:
-                        yield Opaque(payload=payload)
+                frames = await SealedFrames.begin(
+                    intake, self._opening, timeout_s=self._limits.body_timeout_s
+                )
+                answer = frames.answer(self._exchange(frames), self._log)
+                async with aclosing(answer) as pieces:
+                    async for piece in pieces:
+                        yield Opaque(payload=piece)
 
     async def Fetch(  # noqa: N802
         self, request: Opaque, context: aio.ServicerContext[Any, Any]
     ) -> Opaque:
-        """Verified bundles, or a consistency proof of the log."""
+        """Verified bundles, a consistency proof of the log, or a public file."""
         async with refusing(context, self._log):
-            response = await self._fetch(request.payload)
-        return Opaque(payload=response.SerializeToString())
+            answer = await answer_sealed(self._opening, request.payload, self._fetch, self._log)
+        return Opaque(payload=answer)
 
-    async def _exchange(self, frames: Intake[Opaque]) -> AsyncGenerator[bytes]:
+    async def Keys(  # noqa: N802
+        self, request: KeysRequest, context: aio.ServicerContext[Any, Any]
+    ) -> KeysResponse:
+        """Logged keys of issuer and gateway: the same for everybody."""
+        return self._keys.response()
+
+    async def _exchange(self, frames: Frames) -> AsyncGenerator[bytes]:
         """What is cheap to refuse comes first; the token is spent just before a node is asked.
 
         1. read the first frame; header and expiry
-        2. the token is genuine, held by the sender, and the one the header names
+        2. the token is genuine, of a key that holds, held by the sender, and the one the header
+           names
         3. one of the header's nodes is usable
         4. read the sealed body, within bounds
         5. spend the token: true exactly once, an error when the store is gone
@@ -104,13 +127,13 @@ class GatewayService(stubs.GatewayServicer):
         opened = await read_open(frames, timeout_s=self._limits.body_timeout_s)
         header = _header(opened, now=self._clock())
         # 2
-        token_hash = self._verify_token(opened, header)
+        token = self._spends.verify(opened.spend, header)
         # 3
         self._require_node(header)
         # 4
         request = await read_request(opened, frames, timeout_s=self._limits.body_timeout_s)
         # 5
-        if not await self._store.spend_token(token_hash, ttl_s=self._limits.spent_ttl_s):
+        if not await self._store.spend_token(token.hash, ttl_s=token.ttl_s):
             raise CloudRefused("token spent", refusal=RefusalCode.TOKEN_SPENT)
         # 6
         candidates = self._roster.candidates(header.node_ids)
@@ -119,22 +142,14 @@ class GatewayService(stubs.GatewayServicer):
             async for payload in answer:
                 yield payload
 
-    def _verify_token(self, opened: Open, header: EnvelopeHeader) -> bytes:
-        token_hash = self._tokens.verify(
-            opened.spend.token,
-            holder_key=opened.spend.holder_key,
-            holder_signature=opened.spend.holder_signature,
-            envelope_digest=header.digest(),
-        )
-        if token_hash != header.token_hash:
-            raise CloudRefused("another token", refusal=RefusalCode.TOKEN_INVALID)
-        return token_hash
-
     def _require_node(self, header: EnvelopeHeader) -> None:
         if not self._roster.candidates(header.node_ids):
             raise CloudRefused("no usable node", refusal=RefusalCode.NO_NODE)
 
-    async def _fetch(self, payload: bytes) -> FetchResponse:
+    async def _fetch(self, payload: bytes) -> bytes:
+        return (await self._reply(payload)).SerializeToString()
+
+    async def _reply(self, payload: bytes) -> FetchResponse:
         if len(payload) > MAX_FETCH_BYTES:
             raise CloudRefused("question too large", refusal=RefusalCode.TOO_LARGE)
         try:
@@ -146,6 +161,8 @@ class GatewayService(stubs.GatewayServicer):
                 return FetchResponse(roster=RosterResponse(bundles=self._roster.bundles()))
             case "consistency":
                 return await self._prove(request.consistency)
+            case "file":
+                return FetchResponse(file=await self._files.read(request.file.path))
             case _:
                 raise CloudRefused("no question", refusal=RefusalCode.BAD_REQUEST)
 

@@ -81,12 +81,15 @@ class AccountBook:
         All or nothing: raises ``CloudRefused`` (quota_exhausted) when fewer are left.
         """
         with self._lock, _mapped(), self._transaction():
-            quota, used = self._db.execute(
+            row = self._db.execute(
                 "SELECT daily_tokens, COALESCE((SELECT count FROM issued "
                 "WHERE issued.account = accounts.account AND day = ?), 0) "
                 "FROM accounts WHERE account = ?",
                 (day, account),
             ).fetchone()
+            if row is None:  # removed since it was authenticated
+                raise CloudRefused("account", refusal=RefusalCode.UNAUTHENTICATED)
+            quota, used = row
             if used + count > quota:
                 raise CloudRefused("daily quota", refusal=RefusalCode.QUOTA_EXHAUSTED)
             self._db.execute(
@@ -109,10 +112,11 @@ class AccountBook:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self._db.execute("COMMIT")
         except BaseException:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
             raise
-        self._db.execute("COMMIT")
 
 
 def _keyed(salt: bytes, credential: bytes) -> bytes:

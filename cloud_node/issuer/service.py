@@ -12,13 +12,15 @@ from pydantic import Field as Limit
 
 from cloud_node.events import Event, EventLog, Field
 from cloud_node.issuer.accounts import AccountBook
+from cloud_node.issuer.keys import IssuerKeys
+from cloud_node.keyring import KeyRing
 from cloud_node.listening import ListenConfig, serve
 from cloud_node.refusals import refusing
 from cloud_node.service import Service, ServiceConfig
-from lanai.errors import CloudRefused, ConfigError, RefusalCode, TrustError
+from lanai.errors import CloudRefused, RefusalCode, TrustError
 from protos.lanai.v1alpha import issuer_pb2_grpc as stubs
 from protos.lanai.v1alpha.issuer_pb2 import IssueRequest, IssueResponse
-from trust.tokens import TokenIssuer
+from trust.tokens import MAX_BATCH, TokenIssuer
 
 __all__ = ["IssuerConfig", "IssuerService", "run"]
 
@@ -26,13 +28,13 @@ DAY_S: Final = 86_400
 
 
 class IssuerConfig(ServiceConfig):
-    """Where the issuer listens, its key and its book."""
+    """Where the issuer listens, its keys and its book."""
 
     listen: ListenConfig
-    token_key: Path
-    """PEM of the RSA key tokens are signed with."""
+    keys: Path
+    """Folder of the keys tokens are signed with."""
     accounts: Path
-    batch_limit: int = Limit(256, ge=1, le=4096)
+    batch_limit: int = Limit(MAX_BATCH, ge=1, le=MAX_BATCH)
 
 
 class IssuerService(stubs.IssuerServicer):
@@ -40,14 +42,14 @@ class IssuerService(stubs.IssuerServicer):
 
     def __init__(
         self,
-        key: TokenIssuer,
+        keys: IssuerKeys,
         book: AccountBook,
         log: EventLog,
         *,
-        batch_limit: int = 256,
+        batch_limit: int = MAX_BATCH,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._key = key
+        self._keys = keys
         self._book = book
         self._log = log
         self._batch_limit = batch_limit
@@ -64,36 +66,41 @@ class IssuerService(stubs.IssuerServicer):
         return response
 
     def issue(self, request: IssueRequest) -> IssueResponse:
-        """1 authenticate, 2 check the batch, 3 count durably, 4 sign. Raises ``CloudRefused``."""
+        """Blind signatures for a whole batch, or none. Raises ``CloudRefused``, ``StoreError``.
+
+        1. the account and its credential
+        2. the key is one of ours and in its window; the batch is within bounds
+        3. count the batch, durably: before any signature exists, so that a crash may lose tokens
+           and never leaks uncounted ones
+        4. sign
+        """
         # 1
         self._book.authenticate(request.account, request.credential)
         # 2
-        self._check(request)
-        # 3  before any signature exists: a crash may lose tokens, never leak uncounted ones
+        key = self._keys.find(request.token_key_id)
+        self._check(request, key)
+        # 3
         day = int(self._clock()) // DAY_S
         remaining = self._book.charge(request.account, len(request.blinded), day=day)
         # 4
         try:
-            signatures = [self._key.sign(blinded) for blinded in request.blinded]
+            signatures = [key.sign(blinded) for blinded in request.blinded]
         except TrustError:
             raise CloudRefused("blinded message", refusal=RefusalCode.BAD_REQUEST) from None
         return IssueResponse(signatures=signatures, remaining=remaining)
 
-    def _check(self, request: IssueRequest) -> None:
-        if request.token_key_id != self._key.key_id or not request.blinded:
-            raise CloudRefused("key or batch", refusal=RefusalCode.BAD_REQUEST)
+    def _check(self, request: IssueRequest, key: TokenIssuer) -> None:
         if len(request.blinded) > self._batch_limit:
             raise CloudRefused("batch over the limit", refusal=RefusalCode.TOO_LARGE)
+        if not request.blinded or not all(map(key.accepts, request.blinded)):
+            raise CloudRefused("batch", refusal=RefusalCode.BAD_REQUEST)
 
 
 async def run(config: IssuerConfig, service: Service) -> None:
-    """The process: key from its file, book, one server."""
-    try:
-        key = TokenIssuer.from_pem(config.token_key.read_bytes())
-    except OSError as error:
-        raise ConfigError(f"cannot read the token key: {error.strerror}") from None
+    """The process: keys from their folder, book, one server."""
+    keys = IssuerKeys(KeyRing(config.keys, "issuer"), clock=time.time)
     with closing(AccountBook(config.accounts)) as book:
-        issuer = IssuerService(key, book, service.log, batch_limit=config.batch_limit)
+        issuer = IssuerService(keys, book, service.log, batch_limit=config.batch_limit)
         await serve(
             service,
             config.listen,

@@ -11,10 +11,12 @@ from device_agent.cloud.account import Account
 from device_agent.cloud.checkpoints import CheckpointStore
 from device_agent.cloud.choice import draw
 from device_agent.cloud.exchange import Traffic, owned, request_frames
+from device_agent.cloud.keys import ClusterKeys
 from device_agent.cloud.purse import Purse
 from device_agent.cloud.request import CloudRequest, encode_body
 from device_agent.cloud.retry import attempts
 from device_agent.cloud.roster import Roster
+from device_agent.cloud.sealed import SealedTransport
 from device_agent.cloud.status import status_of
 from device_agent.cloud.stopwatch import Stopwatch
 from device_agent.cloud.stream import CloudStream
@@ -62,10 +64,11 @@ class CloudClient:
         Without a ``tally``, tokens lost and nodes seen are counted in this object only.
         """
         self._policy_digest = root.policy_digest
-        self._transport = transport
+        keys = ClusterKeys(root, transport, checkpoints, clock=clock)
+        self._transport = SealedTransport(transport, keys)
         self._issuer = issuer
-        self._purse = Purse(root, wallet, issuer, account, batch=token_batch)
-        self._roster = Roster(root, transport, checkpoints, clock=clock)
+        self._purse = Purse(root, wallet, issuer, account, keys, batch=token_batch, clock=clock)
+        self._roster = Roster(root, self._transport, checkpoints, clock=clock)
         self._seal_to_nodes = seal_to_nodes
         self._clock = clock
         self._random = random or secrets.SystemRandom()

@@ -172,7 +172,9 @@ class Roster:
         node = self._verifier.verify(bundle, seen=seen, consistency=consistency)
         if _is_newer(node.checkpoint, seen):
             # Kept before the node is used: what was seen once must be continued for ever.
-            await asyncio.to_thread(self._checkpoints.advance, node.checkpoint)
+            await asyncio.to_thread(
+                self._checkpoints.advance, node.checkpoint, note=node.checkpoint_note
+            )
         return node
 
     async def _consistency(self, old: int, new: int) -> tuple[bytes, ...]:

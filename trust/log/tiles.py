@@ -94,7 +94,7 @@ def encode_entries(leaves: Sequence[bytes]) -> bytes:
 
 def decode_entries(data: bytes) -> list[bytes]:
     """Leaves of an entry bundle, at most 256. Raises ``LogRejected`` (``malformed``)."""
-    leaves, offset = [], 0
+    leaves, offset = list[bytes](), 0
     while offset < len(data):
         if len(leaves) == TILE_WIDTH:
             raise _damaged("an entry bundle holds more than a tile")

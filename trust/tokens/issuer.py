@@ -50,6 +50,10 @@ class TokenIssuer:
         """The private key, unencrypted PKCS#8. Keep it in a file of mode 0600."""
         return _private_bytes(self._key, serialization.Encoding.PEM)
 
+    def accepts(self, blinded: bytes) -> bool:
+        """Whether ``sign`` takes it: as long as the modulus, and smaller."""
+        return self._raw.accepts(blinded)
+
     def sign(self, blinded: bytes) -> bytes:
         """``BlindSign`` (RFC 9474, section 4.3), checked before release (256 bytes).
 

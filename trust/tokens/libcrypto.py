@@ -37,12 +37,15 @@ class RawPrivateKey:
             raise _rejected("not a private key")
         finalize(self, self._library.EVP_PKEY_free, self._handle)
 
+    def accepts(self, message: bytes) -> bool:
+        """Whether the message has the modulus's size and is below it."""
+        return len(message) == self.size and int.from_bytes(message, "big") < self._modulus
+
     def apply(self, message: bytes) -> bytes:
         """``RSASP1`` (RFC 8017, section 5.2.1). Raises ``TokenRejected`` (``MALFORMED``)."""
-        value = int.from_bytes(message, "big")
-        if len(message) != self.size or value >= self._modulus:
+        if not self.accepts(message):
             raise _rejected("a blinded message out of range")
-        result = self._decrypt(message)
+        value, result = int.from_bytes(message, "big"), self._decrypt(message)
         if pow(int.from_bytes(result, "big"), self._exponent, self._modulus) != value:
             raise _rejected("the private operation failed its check")
         return result

@@ -73,7 +73,7 @@ def test_every_value_is_in_the_policy_digest() -> None:
         PRODUCTION,
         replace(ROOT, relay=elsewhere("127.0.0.1:9")),
         replace(ROOT, issuer=elsewhere("127.0.0.1:9")),
-        replace(ROOT, issuer_key="01"),
+        replace(ROOT, token_challenge="01"),
         replace(ROOT, token_challenge="01"),
         replace(ROOT, log_origin="other"),
         replace(ROOT, quorum=1),
@@ -156,8 +156,8 @@ def test_addresses_are_host_and_port(address: str) -> None:
         {"log_key": ROOT.witnesses[0]},
         {"log_key": "name+00000000+AAAA"},
         {"log_origin": ""},
-        {"issuer_key": "0"},
-        {"issuer_key": "GG"},
+        {"token_challenge": "0"},
+        {"token_challenge": "GG"},
         {"token_challenge": None},
         {"checkpoint_max_age_s": 0},
         {"node_max_lifetime_s": 10**12},
@@ -207,7 +207,7 @@ def test_one_witness_counts_once() -> None:
 def test_roots_made_in_code_are_checked_too() -> None:
     """The constructor refuses what the file reader refuses."""
     assert refusal(lambda: replace(ROOT, quorum=99)).reason is Rejection.MALFORMED
-    assert refusal(lambda: replace(ROOT, issuer_key="xyz")).reason is Rejection.MALFORMED
+    assert refusal(lambda: replace(ROOT, token_challenge="xyz")).reason is Rejection.MALFORMED
 
 
 JSON = st.recursive(
