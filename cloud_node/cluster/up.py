@@ -16,6 +16,7 @@ from cloud_node.cluster.processes import ProcessTable, is_alive
 from cloud_node.cluster.progress import Progress
 from cloud_node.cluster.stopping import stop_all
 from cloud_node.cluster.supervision import ray_runs
+from cloud_node.cluster.trust import publish_trust
 from lanai.errors import CloudUnavailable, LanaiError
 from lanai.folders import Folders, private_folder
 
@@ -50,7 +51,9 @@ async def up(folders: Folders, layout: ClusterLayout, plan: ClusterPlan, *, say:
         try:
             with _cancelled_by_sigterm():
                 await Bringup(layout, plan, progress).run()
-            enrolled = enrolment.enrol(layout, ClusterLayout.all(folders))
+            with progress.step("enrolment"):
+                await asyncio.to_thread(publish_trust, layout)
+                enrolled = await enrolment.enrol(layout, ClusterLayout.all(folders))
         except BaseException as error:
             say("stopping what was started")
             await stop_all(layout, lambda line: None)

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,51 +15,88 @@ from cloud_node.cluster.layout import ClusterLayout
 from cloud_node.cluster.plan import ClusterPlan, require_profile
 from cloud_node.cluster.ports import free_port
 from cloud_node.cluster.progress import Progress
-from lanai.errors import CloudUnavailable, ConfigError
+from cloud_node.cluster.trust import publish_trust, published_roots, rotate_trust, trust_tree
+from lanai.errors import CloudUnavailable, ConfigError, StoreError
 from lanai.folders import Folders
 from lanai.settings import Settings
+from trust.root import TrustRoot
+from trust.testing import UnsafeTrustWorld
+from trust.updates import FolderSource, TrustRootStore
+from trust.updates.testing import unsafe_enrol
 
 
-def made(folders: Folders, name: str) -> ClusterLayout:
+def made(folders: Folders, name: str, root: TrustRoot) -> ClusterLayout:
     """A cluster that was started once: its files, no processes."""
     layout = ClusterLayout.of(folders, name)
     layout.create()
     layout.identity_file.write_text("{}")
-    layout.trust_root.write_text(f"root of {name}")
+    layout.trust_root.write_text(root.to_json())
     layout.account.write_text(f"account of {name}")
+    publish_trust(layout)
     return layout
 
 
-def test_a_device_is_enrolled_and_withdrawn(tmp_path) -> None:
+@pytest.fixture(scope="module")
+def root() -> TrustRoot:
+    return UnsafeTrustWorld(now=int(time.time())).root
+
+
+async def test_a_device_is_enrolled_and_withdrawn(tmp_path, root) -> None:
     """Enrolment is two private files; withdrawing removes exactly them."""
-    layout = made(Folders.below(tmp_path), "one")
-    assert enrol(layout, [layout])
-    root = layout.state / "trust-root.json"
-    assert root.read_text() == "root of one"
-    assert root.stat().st_mode & 0o777 == 0o600
+    layout = made(Folders.below(tmp_path), "one", root)
+    store = TrustRootStore.of(layout.state)
+    assert await enrol(layout, [layout])
+    assert store.current() == root
+    for path in (layout.state / "trust" / "state.json", layout.state / "account.json"):
+        assert path.stat().st_mode & 0o777 == 0o600
     assert enrolled_here(layout)
     withdraw(layout)
-    assert not root.exists()
+    assert store.current() is None
     assert not (layout.state / "account.json").exists()
 
 
-def test_a_foreign_enrolment_is_never_overwritten(tmp_path) -> None:
+async def test_a_foreign_enrolment_is_never_overwritten(tmp_path, root) -> None:
     """A trust root that no local cluster made stays, and `down` leaves it alone."""
-    layout = made(Folders.below(tmp_path), "one")
-    root = layout.state / "trust-root.json"
-    root.write_text("a production root")
-    assert not enrol(layout, [layout])
+    layout = made(Folders.below(tmp_path), "one", root)
+    foreign = replace(root, quorum=1)
+    unsafe_enrol(layout.state, foreign)
+    assert not await enrol(layout, [layout])
     withdraw(layout)
-    assert root.read_text() == "a production root"
+    assert TrustRootStore.of(layout.state).current() == foreign
 
 
-def test_the_enrolment_of_a_stopped_cluster_is_replaced(tmp_path) -> None:
+async def test_the_enrolment_of_a_stopped_cluster_is_replaced(tmp_path, root) -> None:
     """What a local cluster left behind, which no longer runs, does not stand in the way."""
     folders = Folders.below(tmp_path)
-    gone, here = made(folders, "gone"), made(folders, "here")
-    assert enrol(gone, [gone, here])
-    assert enrol(here, ClusterLayout.all(folders))
+    gone, here = made(folders, "gone", root), made(folders, "here", root)
+    assert await enrol(gone, [gone, here])
+    assert not enrolled_here(here)
+    assert await enrol(here, ClusterLayout.all(folders))
     assert enrolled_here(here)
+
+
+async def test_a_device_stays_enrolled_through_rotations(tmp_path, root) -> None:
+    """A device that pinned an older root of the cluster is still the cluster's, and follows."""
+    layout = made(Folders.below(tmp_path), "one", root)
+    assert await enrol(layout, [layout])
+    for roles in (["root"], ["targets", "snapshot"], ["timestamp", "root"]):
+        rotate_trust(layout, roles)
+    assert enrolled_here(layout)
+    store = TrustRootStore.of(layout.state)
+    assert await store.update(FolderSource(trust_tree(layout))) == root
+    assert store.state().root == published_roots(layout)[-1]
+    assert await enrol(layout, [layout])
+    assert store.state().pinned == published_roots(layout)[-1]
+
+
+async def test_a_damaged_enrolment_is_nobodys(tmp_path, root) -> None:
+    """`down` leaves it, and `up` says what is wrong instead of replacing it."""
+    layout = made(Folders.below(tmp_path), "one", root)
+    assert await enrol(layout, [layout])
+    (layout.state / "trust" / "state.json").write_text("{}")
+    withdraw(layout)
+    with pytest.raises(StoreError):
+        await enrol(layout, [layout])
 
 
 @pytest.mark.parametrize("name", ["", "Upper", "../up", "a" * 33, "-x"])
