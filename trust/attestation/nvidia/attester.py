@@ -130,7 +130,8 @@ def _load() -> Nvml:
     try:
         return cast("Nvml", importlib.import_module("pynvml"))
     except ImportError as error:
-        raise _missing("pynvml is not installed", "pip install nvidia-ml-py") from error
+        hint = "install lanai[nvidia], which brings nvidia-ml-py"
+        raise _missing("pynvml is not installed", hint) from error
 
 
 def _missing(message: str, hint: str) -> EvidenceRejected:
