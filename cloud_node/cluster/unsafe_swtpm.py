@@ -42,9 +42,17 @@ _NO_TPM: Final = "`pip uninstall tpm2-pytss` starts clusters without a software 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SoftwareTpmFiles:
-    """What ``swtpm`` keeps below ``folder``: its state, and the CA of its endorsement keys."""
+    """What ``swtpm`` keeps below ``folder``: its state, and the CA of its endorsement keys.
+
+    ``made`` is the state as it was manufactured. Each start works on a copy: a TPM that is killed
+    a few times while its keys are in use locks itself against guessing of their passwords.
+    """
 
     folder: Path
+
+    @property
+    def made(self) -> Path:
+        return self.folder / "made"
 
     @property
     def state(self) -> Path:
@@ -65,23 +73,28 @@ class SoftwareTpmFiles:
 
 
 def manufacture(files: SoftwareTpmFiles) -> None:
-    """Make a TPM with endorsement keys and their certificates, unless there is one already.
+    """Have ``state`` hold a TPM as new; one is made, with certified endorsement keys, only once.
 
-    Blocks for about a second. Raises ``CloudUnavailable``.
+    Blocks, the first time for about a second. Raises ``CloudUnavailable``.
     """
-    if (files.state / "tpm2-00.permall").exists():
-        return
+    if not (files.made / "tpm2-00.permall").exists():
+        _make(files)
+    shutil.rmtree(files.state, ignore_errors=True)
+    shutil.copytree(files.made, private_folder(files.state), dirs_exist_ok=True)
+
+
+def _make(files: SoftwareTpmFiles) -> None:
     # Half of an earlier try would not be continued.
     shutil.rmtree(files.folder, ignore_errors=True)
-    for folder in (files.folder, files.state, files.folder / "ca"):
+    for folder in (files.folder, files.made, files.folder / "ca"):
         private_folder(folder)
     config = _write_setup(files.folder)
-    command = ["swtpm_setup", "--tpm2", "--tpmstate", f"dir://{files.state}", "--create-ek-cert"]
+    command = ["swtpm_setup", "--tpm2", "--tpmstate", f"dir://{files.made}", "--create-ek-cert"]
     command += ["--config", str(config), "--logfile", str(files.folder / "setup.log")]
     try:
         subprocess.run(command, check=True, capture_output=True, timeout=SETUP_S)
     except (OSError, subprocess.SubprocessError) as error:
-        shutil.rmtree(files.state, ignore_errors=True)
+        shutil.rmtree(files.made, ignore_errors=True)
         raise CloudUnavailable(
             f"swtpm_setup made no software TPM ({type(error).__name__})",
             hint=f"{files.folder / 'setup.log'} says why; {_NO_TPM}",
@@ -138,7 +151,7 @@ class UnsafeSwtpm:
         )
 
     async def start(self, starter: Starter) -> None:
-        """1 make the TPM, once; 2 serve it; 3 start the CA. Raises ``CloudUnavailable``."""
+        """1 a TPM as new; 2 serve it; 3 start the CA. Raises ``CloudUnavailable``."""
         # 1
         await asyncio.to_thread(manufacture, self._files)
         # 2 and 3

@@ -53,7 +53,7 @@ def opened(path: str, *, unsafe_swtpm: bool) -> Iterator["Tpm"]:
     """The TPM at ``path``, closed at the end. Raises ``CloudUnavailable``."""
     try:
         channel = _SocketChannel(path) if unsafe_swtpm else TCTILdr("device", path)
-        with ESAPI(channel) as commands:
+        with channel, ESAPI(channel) as commands:
             yield Tpm(commands)
     except (TSS2_Exception, OSError) as error:
         raise CloudUnavailable(
