@@ -128,9 +128,9 @@ def open_tracing(path: Path) -> Tracing:
 
 def _enrolled(folders: Folders, settings: Settings) -> EnrolledCloud:
     """The enrolled cluster. An enrolment that cannot be used costs the cloud, never the device."""
-    from device_agent.cloud import CloudClient
+    from device_agent.cloud import UpdatingCloud
 
     try:
-        return EnrolledCloud(CloudClient.enrolled(folders, settings))
+        return EnrolledCloud(UpdatingCloud.enrolled(folders, settings))
     except LanaiError as error:
         return EnrolledCloud(None, refused=error)

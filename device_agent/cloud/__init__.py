@@ -4,7 +4,8 @@ Trusts the enrolled trust root and what `trust` verifies under it. Everything th
 the relay is outside data. Refuses to seal to a node it has not verified, and to call half an answer
 whole.
 
-`CloudClient` is the door. grpc is loaded when a connection is first made, not before.
+`UpdatingCloud` is the door: a `CloudClient` under the newest trust root. grpc is loaded when a
+connection is first made, not before.
 """
 
 from device_agent.cloud.account import Account
@@ -13,6 +14,7 @@ from device_agent.cloud.client import CloudClient
 from device_agent.cloud.request import CloudRequest
 from device_agent.cloud.stream import CloudStream
 from device_agent.cloud.transport import IssuerTransport, Transport
+from device_agent.cloud.updating import UpdatingCloud
 from device_agent.cloud.values import CloudFinal, CloudStatus, Disclosure, Receipt, Timing
 from device_agent.cloud.wallet import Wallet
 
@@ -29,5 +31,6 @@ __all__ = [
     "Receipt",
     "Timing",
     "Transport",
+    "UpdatingCloud",
     "Wallet",
 ]
