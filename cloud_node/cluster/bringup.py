@@ -47,7 +47,8 @@ class Bringup:
         """Bring the cluster up.
 
         1. keys
-        2. what needs nobody: store, issuer; witness and then the log that asks it; measure
+        2. what needs nobody: store, issuer; witness and then the log that asks it; measure; a
+           software TPM with its CA, where one is installed
         3. the release and the keys of issuer and gateway become leaves, cosigned
         4. launcher and node, with Ray to supervise; gateway and relay beside them
         5. a device's view, through the relay: a verified node
@@ -61,6 +62,7 @@ class Bringup:
             issuing = group.create_task(self._start("issuer", recipes.issuer()))
             logging = group.create_task(self._start_log(recipes))
             measuring = group.create_task(self._measure(recipes))
+            group.create_task(self._start_tpm(recipes))
         log = recipes.endpoint("log", logging.result())
         # 3
         with self._progress.step("release"):
@@ -85,6 +87,11 @@ class Bringup:
     async def _start_log(self, recipes: Recipes) -> str:
         witness = await self._start("witness", recipes.witness())
         return await self._start("log", recipes.log(recipes.endpoint("witness", witness)))
+
+    async def _start_tpm(self, recipes: Recipes) -> None:
+        if recipes.tpm is not None:
+            with self._progress.step("unsafe software tpm"):
+                await recipes.tpm.start(self._starter)
 
     async def _measure(self, recipes: Recipes) -> bytes:
         # Where the log listens is not known yet, and no part of what is measured.

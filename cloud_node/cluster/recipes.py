@@ -11,6 +11,7 @@ from cloud_node.cluster.layout import ClusterLayout
 from cloud_node.cluster.plan import ClusterPlan
 from cloud_node.cluster.ports import free_port
 from cloud_node.cluster.processes import write_private
+from cloud_node.cluster.unsafe_swtpm import UnsafeSwtpm
 from cloud_node.gateway.process import GatewayConfig
 from cloud_node.issuer import AccountBook, IssuerConfig
 from cloud_node.keyfiles import kept_key, read_key, write_secret
@@ -25,7 +26,7 @@ from cloud_node.store.config import StoreConfig
 from cloud_node.store.embedded import store_url
 from cloud_node.store.roles import Passwords, Role
 from cloud_node.witness import WitnessConfig, create_state
-from trust.attestation import One, UnsafeSoftwarePolicy
+from trust.attestation import AllOf, EvidencePolicy, One, UnsafeSoftwarePolicy
 from trust.keys import KeyRecord
 from trust.log.notes import NoteSigner
 from trust.log.transparency_log import TransparencyLog
@@ -59,6 +60,8 @@ class Recipes:
     challenge: bytes
     """What tokens answer; another one with every `up`."""
     static_port: int
+    tpm: UnsafeSwtpm | None
+    """None where no software TPM is installed."""
     passwords: Passwords = field(repr=False)
     operator: bytes = field(repr=False)
     """Credential for appending to the log, another one with every `up`."""
@@ -78,6 +81,7 @@ class Recipes:
             keys=standing_keys(layout),
             challenge=token_challenge(origin, context=secrets.token_bytes(32)),
             static_port=free_port(),
+            tpm=UnsafeSwtpm.installed(layout),
             passwords=Passwords.generate(),
             operator=secrets.token_bytes(32),
         )
@@ -137,6 +141,7 @@ class Recipes:
             threads=self.plan.threads,
             drain_s=DRAIN_S,
             unsafe_software_key_file=str(self.layout.key(SOFTWARE)),
+            tpm=self.tpm.node() if self.tpm else None,
         )
 
     def launcher(self, name: str, node: str) -> LauncherConfig:
@@ -180,8 +185,12 @@ class Recipes:
             checkpoint_max_age_s=CHECKPOINT_MAX_AGE_S,
             node_max_lifetime_s=NODE_MAX_LIFETIME_S,
             key_max_lifetime_s=KEY_LIFETIME_S,
-            evidence=One(UnsafeSoftwarePolicy((software.hex(),))),
+            evidence=self._evidence(software.hex()),
         )
+
+    def _evidence(self, software_key: str) -> EvidencePolicy:
+        software = One(UnsafeSoftwarePolicy((software_key,)))
+        return AllOf(software, One(self.tpm.policy)) if self.tpm else software
 
     def store_url(self, role: Role) -> str:
         """How ``role`` opens the store; holds its password."""

@@ -1,5 +1,6 @@
 """The bundle a node shows: its keys, evidence for them, and the log's proof of what it runs."""
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,8 +10,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cloud_node.node.config import NodeConfig
 from cloud_node.node.keys import NodeKeys
 from cloud_node.node.proof import ProofSource
+from cloud_node.tpm import Tpm2Attester
 from lanai.errors import ConfigError
-from trust.attestation.evidence import Attester
+from trust.attestation.evidence import Attester, Evidence
 from trust.attestation.release import Release
 from trust.attestation.unsafe_software import UnsafeSoftwareAttester
 from trust.bundle import LogProof, NodeBundle
@@ -34,27 +36,38 @@ class BundleMaker:
 
     async def make(self, keys: NodeKeys) -> NodeBundle:
         """A bundle for ``keys`` with fresh evidence and proof."""
+        # In a thread: hardware takes its time.
+        evidence = await asyncio.to_thread(self._attest, keys.report_data)
         return NodeBundle(
             hpke_public_key=keys.key.public_key,
             tls_certificate=keys.identity.certificate_der,
             not_before=keys.not_before,
             expires_at=keys.expires_at,
-            evidence=tuple(each.attest(keys.report_data) for each in self._attesters),
+            evidence=evidence,
             release=self._release,
             proof=await self.proof(),
         )
 
+    def _attest(self, report_data: bytes) -> tuple[Evidence, ...]:
+        return tuple(each.attest(report_data) for each in self._attesters)
+
 
 def attesters_of(config: NodeConfig, release: Release) -> tuple[Attester, ...]:
     """The attesters this machine has. Raises ``ConfigError`` when there is none it may use."""
-    if config.unsafe_software_key_file is None:
+    found: list[Attester] = []
+    if config.unsafe_software_key_file is not None:
+        if config.profile != "development":
+            raise ConfigError("unsafe_software evidence is refused outside development")
+        key = _read_key(Path(config.unsafe_software_key_file))
+        found.append(UnsafeSoftwareAttester(key, release))
+    if config.tpm is not None:
+        found.append(Tpm2Attester.of(config.tpm, release))
+    if not found:
         raise ConfigError(
-            "no evidence source: this build attests by unsafe_software only",
-            hint="development: set unsafe_software_key_file",
+            "no evidence source is configured",
+            hint="set tpm; in development also unsafe_software_key_file",
         )
-    if config.profile != "development":
-        raise ConfigError("unsafe_software evidence is refused outside development")
-    return (UnsafeSoftwareAttester(_read_key(Path(config.unsafe_software_key_file)), release),)
+    return tuple(found)
 
 
 def _read_key(path: Path) -> Ed25519PrivateKey:

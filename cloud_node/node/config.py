@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from cloud_node.service import PinnedEndpoint, ServiceConfig
+from cloud_node.tpm import TpmConfig
 
 __all__ = ["NodeConfig"]
 
@@ -35,9 +36,13 @@ class NodeConfig(ServiceConfig):
     """How long live requests may go on after SIGTERM."""
     unsafe_software_key_file: str | None = None
     """Ed25519 private key (PEM) of software evidence. Development only."""
+    tpm: TpmConfig | None = None
+    """The machine's TPM; a software TPM in development only."""
 
     @model_validator(mode="after")
     def _no_unsafe_evidence_in_production(self) -> "NodeConfig":
         if self.unsafe_software_key_file is not None and self.profile != "development":
             raise ValueError("unsafe_software_key_file is refused outside development")
+        if self.tpm is not None and self.tpm.unsafe and self.profile != "development":
+            raise ValueError("unsafe_swtpm_socket is refused outside development")
         return self
