@@ -74,7 +74,6 @@ def test_every_value_is_in_the_policy_digest() -> None:
         replace(ROOT, relay=elsewhere("127.0.0.1:9")),
         replace(ROOT, issuer=elsewhere("127.0.0.1:9")),
         replace(ROOT, token_challenge="01"),
-        replace(ROOT, token_challenge="01"),
         replace(ROOT, log_origin="other"),
         replace(ROOT, quorum=1),
         replace(ROOT, witnesses=ROOT.witnesses[:2]),
