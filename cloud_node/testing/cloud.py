@@ -188,7 +188,8 @@ class UnsafeCloud:
         self._closing.push_async_callback(channel.close, None)
         listen = ListenConfig(identity=self.folder / "unused")
         config = RelayConfig(listen=listen, gateway=gateway)
-        relay = self.make_relay(gateway_pb2_grpc.GatewayStub(channel), config)
+        self.gateway = gateway_pb2_grpc.GatewayStub(channel)
+        relay = self.make_relay(self.gateway, config)
         return await self._serve(
             "relay", lambda server: gateway_pb2_grpc.add_RelayServicer_to_server(relay, server)
         )
