@@ -27,6 +27,7 @@ from protos.lanai.v1alpha.gateway_pb2 import (
     ConsistencyResponse,
     FetchRequest,
     FetchResponse,
+    FileResponse,
     GatewayFrame,
     Open,
     RosterResponse,
@@ -87,6 +88,8 @@ class InMemoryCloud:
         """What nodes opened, in order. Content: for a test's own eyes."""
         self.relayed: list[bytes] = []
         """Every payload the relay saw, both ways: sealed to the gateway, or by it."""
+        self.files: dict[str, bytes] = {}
+        """The public tree, by path."""
         self.answered_by: list[bytes] = []
         self.spent: set[bytes] = set()
         self.issued = 0
@@ -139,6 +142,10 @@ class InMemoryCloud:
         request = FetchRequest.FromString(question)
         if request.WhichOneof("kind") == "roster":
             response = FetchResponse(roster=RosterResponse(bundles=self.bundles))
+        elif request.WhichOneof("kind") == "file":
+            content = self.files.get(request.file.path)
+            found = FileResponse(found=content is not None, content=content or b"")
+            response = FetchResponse(file=found)
         else:
             asked = request.consistency
             hashes = self.world.tree.consistency(asked.old_size, asked.new_size)
