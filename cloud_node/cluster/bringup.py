@@ -47,8 +47,8 @@ class Bringup:
         """Bring the cluster up.
 
         1. keys
-        2. what needs nobody: store, issuer; witness and then the log that asks it; measure; a
-           software TPM with its CA, where one is installed
+        2. what needs nobody: store, issuer; witness and then the log that asks it; measure; and,
+           until the node needs it, a software TPM with its CA, where one is installed
         3. the release and the keys of issuer and gateway become leaves, cosigned
         4. launcher and node, with Ray to supervise; gateway and relay beside them
         5. a device's view, through the relay: a verified node
@@ -56,13 +56,17 @@ class Bringup:
         # 1
         with self._progress.step("keys"):
             recipes = await asyncio.to_thread(Recipes.prepare, self._layout, self._plan)
+        async with asyncio.TaskGroup() as beside:
+            tpm = beside.create_task(self._start_tpm(recipes))
+            await self._run(recipes, tpm)
+
+    async def _run(self, recipes: Recipes, tpm: "asyncio.Task[None]") -> None:
         # 2
         async with asyncio.TaskGroup() as group:
             group.create_task(self._start("store", recipes.store()))
             issuing = group.create_task(self._start("issuer", recipes.issuer()))
             logging = group.create_task(self._start_log(recipes))
             measuring = group.create_task(self._measure(recipes))
-            group.create_task(self._start_tpm(recipes))
         log = recipes.endpoint("log", logging.result())
         # 3
         with self._progress.step("release"):
@@ -73,7 +77,7 @@ class Bringup:
         root = recipes.trust_root(relay=f"127.0.0.1:{port}", issuer=issuing.result())
         write_private(self._layout.trust_root, root.to_json())
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._start_node(recipes, log))
+            group.create_task(self._start_node(recipes, log, tpm))
             group.create_task(self._start_entrance(recipes, log, port))
         # 5
         with self._progress.step("verified node"):
@@ -100,9 +104,12 @@ class Bringup:
             release = await asyncio.to_thread(measure_release, config)
         return release.canonical()
 
-    async def _start_node(self, recipes: Recipes, log: PinnedEndpoint) -> None:
+    async def _start_node(
+        self, recipes: Recipes, log: PinnedEndpoint, tpm: "asyncio.Task[None]"
+    ) -> None:
         recipes.node(NODE, log).write(self._layout.config(NODE))
         await self._start(LAUNCHER, recipes.launcher(LAUNCHER, NODE))
+        await tpm
         async with asyncio.TaskGroup() as group:
             if self._plan.supervised:
                 group.create_task(self._supervise())

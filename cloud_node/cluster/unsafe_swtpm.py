@@ -20,6 +20,7 @@ from typing import Final
 from cloud_node.attestation_ca import AkAuthority, AttestationCaConfig
 from cloud_node.cluster.keys import IDENTITY_LIFETIME_S, fresh_identities
 from cloud_node.cluster.layout import ClusterLayout
+from cloud_node.cluster.ports import free_port
 from cloud_node.cluster.processes import ProcessEntry, ProcessTable, is_alive, spawn
 from cloud_node.cluster.starting import Starter, last_words
 from cloud_node.listening import ListenConfig
@@ -129,7 +130,7 @@ class UnsafeSwtpm:
             unsafe_swtpm=True,
         )
         self._authority.write(self._key, self._key.with_suffix(".pem"))
-        self._address = "127.0.0.1:0"
+        self._port = free_port()
 
     @classmethod
     def installed(cls, layout: ClusterLayout) -> "UnsafeSwtpm | None":
@@ -143,10 +144,12 @@ class UnsafeSwtpm:
         return UnsafeSwtpmPolicy((self._authority.pem,))
 
     def node(self) -> TpmConfig:
-        """What a node is told. The CA's address is known after ``start``."""
+        """What a node is told."""
         return TpmConfig(
             unsafe_swtpm_socket=str(self._socket),
-            authority=PinnedEndpoint(address=self._address, certificate=self._certificate),
+            authority=PinnedEndpoint(
+                address=f"127.0.0.1:{self._port}", certificate=self._certificate
+            ),
             event_file=self._layout.folder / "node-events",
         )
 
@@ -155,10 +158,9 @@ class UnsafeSwtpm:
         # 1
         await asyncio.to_thread(manufacture, self._files)
         # 2 and 3
-        serving = asyncio.create_task(self._serve())
-        entry = await starter.start(CA, "cloud_node.attestation_ca", self._ca())
-        await serving
-        self._address = entry.address
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._serve())
+            group.create_task(starter.start(CA, "cloud_node.attestation_ca", self._ca()))
 
     @property
     def _socket(self) -> Path:
@@ -170,7 +172,7 @@ class UnsafeSwtpm:
 
     def _ca(self) -> AttestationCaConfig:
         return AttestationCaConfig(
-            listen=ListenConfig(identity=self._layout.key(CA)),
+            listen=ListenConfig(port=self._port, identity=self._layout.key(CA)),
             profile="development",
             signing_key=self._key,
             certificate=self._key.with_suffix(".pem"),
