@@ -17,8 +17,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from cloud_node.events import Component, EventLog
 from cloud_node.gateway.announcements import AnnouncementVerifier
+from cloud_node.gateway.keys import LoggedKeys
 from cloud_node.gateway.roster import Roster
 from cloud_node.gateway.service import GatewayService, Limits
+from cloud_node.gateway.spends import SpendVerifier
 from cloud_node.identity import (
     SERVER_OPTIONS,
     TlsIdentity,
@@ -29,7 +31,8 @@ from cloud_node.identity import (
 from cloud_node.refusals import refuse
 from cloud_node.relay import RelayConfig, RelayService
 from cloud_node.store import MemoryStore
-from lanai.errors import RefusalCode
+from cloud_node.testing.cloud import NoFiles
+from lanai.errors import CloudRefused, RefusalCode
 from protos.lanai.v1alpha import (
     bundle_pb2,
     gateway_pb2,
@@ -46,11 +49,22 @@ from trust.attestation import (
 )
 from trust.bundle import NodeBundle
 from trust.envelope import EnvelopeHeader, NodeKey, SealedChunk, open_request, seal_request
+from trust.keys import KeyRecord, KeyVerifier
 from trust.log.merkle import leaf_hash
 from trust.log.notes import NoteSigner
 from trust.log.transparency_log import TransparencyLog
+from trust.ohttp import (
+    EXCHANGE,
+    FETCH,
+    GatewayKey,
+    GatewayKeys,
+    RequestSealer,
+    ResponseOpener,
+    configuration_of,
+    split_message,
+)
 from trust.root import Endpoint, TrustRoot
-from trust.tokens import TokenIssuer, TokenVerifier, begin, token_challenge
+from trust.tokens import TokenIssuer, begin, token_challenge
 from trust.verification import NodeVerifier
 
 RELEASE = Release(
@@ -69,6 +83,9 @@ class World:
         self.witness = NoteSigner.cosigner("tests-witness", Ed25519PrivateKey.generate())
         self.log = TransparencyLog.create("tests-log", self.log_signer, folder / "log")
         self.publish(RELEASE.canonical())
+        self.gateway_key = GatewayKey.generate()
+        self.publish(self.key_record("issuer", issuer.spki).canonical())
+        self.publish(self.key_record("gateway", self.gateway_key.public_key).canonical())
         endpoint = Endpoint(
             address="127.0.0.1:1",
             certificate=TlsIdentity.generate("any").certificate_pem.decode(),
@@ -77,7 +94,6 @@ class World:
             profile="development",
             relay=endpoint,
             issuer=endpoint,
-            issuer_key=issuer.spki.hex(),
             token_challenge=CHALLENGE.hex(),
             log_origin="tests-log",
             log_key=self.log_signer.vkey,
@@ -99,8 +115,19 @@ class World:
         line = self.witness.line(text, now=int(time.time()))
         self.log.publish(note + (line if isinstance(line, bytes) else line.encode()))
 
+    @staticmethod
+    def key_record(purpose, key: bytes) -> KeyRecord:
+        now = int(time.time())
+        return KeyRecord(purpose=purpose, key=key, not_before=now, expires_at=now + 3600)
+
     async def consistency(self, old: int, new: int) -> Sequence[bytes]:
         return self.log.consistency(old, new)
+
+    async def inclusion(self, hash_of_leaf: bytes):
+        return self.log.inclusion(hash_of_leaf)
+
+    async def entries(self, start: int, count: int) -> Sequence[bytes]:
+        return self.log.entries(start, count)
 
     def token(self):
         pending = begin(self.issuer.spki, CHALLENGE, 1)
@@ -232,12 +259,16 @@ class Serving:
             NodeVerifier(world.root), world.consistency, max_age_s=60
         )
         self.roster = Roster(self.store, self.verifier, self._connect, log)
+        self.keys = LoggedKeys(world, KeyVerifier(world.root), log)
         self.service = WatchedGateway(
             self.roster,
-            TokenVerifier(world.issuer.spki, CHALLENGE),
+            self.keys,
+            SpendVerifier(self.keys, CHALLENGE),
             self.store,
             world.consistency,
+            NoFiles(),
             log,
+            opening=GatewayKeys([world.gateway_key]),
             limits=Limits(**limits),
         )
         self.closing: list[Callable] = []
@@ -247,6 +278,7 @@ class Serving:
         return open_channel(address, certificate_pem(certificate))
 
     async def start(self, **relay_limits) -> "Serving":
+        await self.keys.refresh()
         gateway, self.gateway_identity = await self._serve(
             lambda s: gateway_pb2_grpc.add_GatewayServicer_to_server(self.service, s), "gateway"
         )
@@ -320,17 +352,52 @@ class Device:
         frames += [gateway_pb2.GatewayFrame(chunk=c.to_proto()) for c in sealed.chunks]
         return [gateway_pb2.Opaque(payload=f.SerializeToString()) for f in frames]
 
+    def sealed(self, frames) -> tuple[list[gateway_pb2.Opaque], ResponseOpener]:
+        """``frames`` as the relay gets them, and what opens the answer."""
+        key = configuration_of(self.world.gateway_key.public_key)
+        sealer = RequestSealer(key, media=EXCHANGE)
+        last = len(frames) - 1
+        pieces = [sealer.seal(f.payload, final=i == last) for i, f in enumerate(frames)]
+        return [gateway_pb2.Opaque(payload=piece) for piece in pieces], sealer.response()
+
     async def exchange(self, frames, **call) -> AsyncIterator[node_pb2.InferResponse]:
+        """Opened answer frames. A refusal under the seal is a ``CloudRefused``."""
+        pieces, opener = self.sealed(frames)
+        async for payload in self.carried(pieces, **call):
+            data = opener.open(payload)
+            if not opener.ended:
+                yield node_pb2.InferResponse.FromString(data)
+            elif data:
+                raise CloudRefused("sealed", refusal=RefusalCode(data.decode()))
+
+    async def carried(self, pieces, **call) -> AsyncIterator[bytes]:
+        """What the relay brings back for these pieces, still sealed."""
+
         async def send():
-            for frame in frames:
-                yield frame
+            for piece in pieces:
+                yield piece
 
         answer = self.serving.relay.Exchange(send(), timeout=20, **call)
         try:
             async for frame in answer:
-                yield node_pb2.InferResponse.FromString(frame.payload)
+                yield frame.payload
         finally:
             answer.cancel()
+
+    async def fetch(self, question: gateway_pb2.FetchRequest, mark=lambda opaque: opaque, **call):
+        """The opened answer to a sealed question."""
+        key = configuration_of(self.world.gateway_key.public_key)
+        sealer = RequestSealer(key, media=FETCH)
+        piece = sealer.seal(question.SerializeToString(), final=True)
+        carried = await self.serving.relay.Fetch(
+            mark(gateway_pb2.Opaque(payload=piece)), timeout=10, **call
+        )
+        opener = sealer.response()
+        pieces = split_message(carried.payload, prefix_bytes=opener.prefix_bytes)
+        *data, word = [opener.open(piece) for piece in pieces]
+        if word:
+            raise CloudRefused("sealed", refusal=RefusalCode(word.decode()))
+        return gateway_pb2.FetchResponse.FromString(b"".join(data))
 
     async def ask(self, sealed, **spend) -> list[bytes]:
         """Messages of a whole answer."""
@@ -344,9 +411,16 @@ class Device:
         return messages
 
     async def refused(self, frames) -> str:
-        """The refusal's word; fails when the exchange succeeds."""
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
+        """The refusal's word, under the seal; fails when the exchange succeeds."""
+        with pytest.raises(CloudRefused) as caught:
             async for _ in self.exchange(frames):
+                pass
+        return caught.value.refusal
+
+    async def refused_in_the_clear(self, pieces) -> str:
+        """The status's word for pieces as they are; fails when the exchange succeeds."""
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            async for _ in self.carried(pieces):
                 pass
         return caught.value.details()
 

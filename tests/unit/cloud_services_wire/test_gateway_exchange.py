@@ -2,10 +2,9 @@
 
 import asyncio
 
-import grpc
 import pytest
 
-from lanai.errors import RefusalCode
+from lanai.errors import CloudRefused, RefusalCode
 from protos.lanai.v1alpha import gateway_pb2
 from trust.bundle import NodeBundle
 
@@ -142,9 +141,10 @@ async def test_an_answer_that_breaks_off_is_seen_as_cut(serving, device, make_no
     stream = device.exchange(device.frames(sealed))
     sealed.opener.start((await anext(stream)).server_nonce)
     await node.stop()
-    with pytest.raises(grpc.aio.AioRpcError):
+    with pytest.raises(CloudRefused) as caught:
         async for _ in stream:
             pass
+    assert caught.value.refusal is RefusalCode.NO_NODE
     assert not sealed.opener.finished
 
 
@@ -154,14 +154,18 @@ async def test_bounds_are_kept(make_serving, device_of, make_node):
     device, node = device_of(serving), await make_node(hold=True)
     await serving.announce(node)
     large = await device.seal(bytes(900_000), [node])
-    assert await device.refused(device.frames(large)) == "too_large"
+    pieces, _ = device.sealed(device.frames(large))
+    assert await device.refused_in_the_clear(pieces) == "too_large"
     sealed = await device.seal(b"x", [node])
     assert await device.refused(device.frames(sealed)[1:]) == "bad_request"
     assert await device.refused(device.frames(sealed)[:1]) == "bad_request"
     assert await device.refused([gateway_pb2.Opaque(payload=b"\xff")]) == "bad_request"
+    behind = [*device.frames(sealed), gateway_pb2.Opaque(payload=b"more")]
+    assert await device.refused(behind) == "bad_request"
     stream = device.exchange(device.frames(await device.seal(b"x", [node])))
     await anext(stream)
-    assert await device.refused(device.frames(await device.seal(b"x", [node]))) == "busy"
+    pieces, _ = device.sealed(device.frames(await device.seal(b"x", [node])))
+    assert await device.refused_in_the_clear(pieces) == "busy"
     await stream.aclose()
 
 
@@ -169,11 +173,11 @@ async def test_nothing_of_the_device_reaches_the_gateway(serving, device, make_n
     """Metadata and unknown fields of a device stop at the relay, on both methods."""
     node = await make_node()
     await serving.announce(node)
-    question = gateway_pb2.FetchRequest(roster=gateway_pb2.RosterRequest()).SerializeToString()
+    question = gateway_pb2.FetchRequest(roster=gateway_pb2.RosterRequest())
     mine = (("x-device", "me"), ("user-agent", "marked/1"))
-    await serving.relay.Fetch(_marked(question), metadata=mine, timeout=10)
-    frames = device.frames(await device.seal(b"x", [node]))
-    async for _ in device.exchange([_marked(f.payload) for f in frames], metadata=mine):
+    await device.fetch(question, _marked, metadata=mine)
+    frames, _ = device.sealed(device.frames(await device.seal(b"x", [node])))
+    async for _ in device.carried(map(_marked, frames), metadata=mine):
         pass
     assert len(serving.service.seen) == 1 + len(frames)
     for raw, metadata, _ in serving.service.seen:
@@ -183,10 +187,9 @@ async def test_nothing_of_the_device_reaches_the_gateway(serving, device, make_n
     assert "x-device" not in dict(node.metadata)
 
 
-def _marked(payload: bytes) -> gateway_pb2.Opaque:
-    """A frame with a field 15 that this version of the wire does not know."""
-    known = gateway_pb2.Opaque(payload=payload).SerializeToString()
-    return gateway_pb2.Opaque.FromString(known + b"\x7a\x06marked")
+def _marked(frame: gateway_pb2.Opaque) -> gateway_pb2.Opaque:
+    """The frame with a field 15 that this version of the wire does not know."""
+    return gateway_pb2.Opaque.FromString(frame.SerializeToString() + b"\x7a\x06marked")
 
 
 async def test_fetch_gives_verified_bundles_and_proofs(serving, device, make_node, world):
@@ -194,16 +197,12 @@ async def test_fetch_gives_verified_bundles_and_proofs(serving, device, make_nod
     node, draining = await make_node(), await make_node()
     await serving.announce(node)
     await serving.announce(draining, draining=True)
-    question = gateway_pb2.FetchRequest(roster=gateway_pb2.RosterRequest()).SerializeToString()
-    raw = await serving.relay.Fetch(gateway_pb2.Opaque(payload=question), timeout=10)
-    answer = gateway_pb2.FetchResponse.FromString(raw.payload)
+    answer = await device.fetch(gateway_pb2.FetchRequest(roster=gateway_pb2.RosterRequest()))
     shown = [NodeBundle.from_proto(bundle).node_id for bundle in answer.roster.bundles]
     assert shown == [node.key.node_id]
     world.publish(b"another leaf")
     asked = gateway_pb2.ConsistencyRequest(old_size=1, new_size=2)
-    question = gateway_pb2.FetchRequest(consistency=asked).SerializeToString()
-    raw = await serving.relay.Fetch(gateway_pb2.Opaque(payload=question), timeout=10)
-    answer = gateway_pb2.FetchResponse.FromString(raw.payload)
+    answer = await device.fetch(gateway_pb2.FetchRequest(consistency=asked))
     assert tuple(answer.consistency.hashes) == world.log.consistency(1, 2)
 
 
