@@ -17,7 +17,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,8 +46,7 @@ from lanai.errors import (
 )
 
 if TYPE_CHECKING:
-    from inference.cache import Cache
-    from inference.decoder import Decoder
+    from inference.decoder import LanguageModel
 
 __all__ = ["Link", "main", "serve"]
 
@@ -108,7 +107,7 @@ def _tell(link: Link, outcomes: Outcomes) -> None:
 class DecoderRunner:
     """A ``Runner`` over ``inference.decoder``."""
 
-    def __init__(self, decoder: "Decoder") -> None:
+    def __init__(self, decoder: "LanguageModel") -> None:
         self._decoder = decoder
 
     def begin(self, prompt: int, answer: int) -> Slot:
@@ -119,7 +118,7 @@ class DecoderRunner:
 class DecoderSlot:
     """A ``Slot`` over the decoder's cache."""
 
-    def __init__(self, decoder: "Decoder", cache: "Cache") -> None:
+    def __init__(self, decoder: "LanguageModel", cache: Any) -> None:
         self._decoder = decoder
         self._cache = cache
 

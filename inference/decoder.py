@@ -9,7 +9,7 @@ Token ids are user content: nothing here logs or raises them.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -22,7 +22,15 @@ from inference.embedding import Embedding
 from inference.linear import Linear
 from lanai.errors import UsageError
 
-__all__ = ["Decoder", "Forward", "Layer", "Precision", "load_decoder"]
+__all__ = [
+    "Decoder",
+    "Forward",
+    "LanguageModel",
+    "Layer",
+    "Precision",
+    "check_ids",
+    "load_decoder",
+]
 
 Precision = Literal["auto", "bfloat16", "float32"]
 
@@ -35,6 +43,23 @@ class Forward:
     """float32, shape (1, vocabulary) for the last token, or (n, vocabulary) for all."""
     hidden: Tensor = field(repr=False)
     """The last token's state after the final norm, float32, shape (width,)."""
+
+
+class LanguageModel(Protocol):
+    """A loaded model, however it computes. Its caches are its own: give back what it gave."""
+
+    @property
+    def config(self) -> DecoderConfig: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def context_tokens(self) -> int: ...
+
+    def new_cache(self, tokens: int) -> Any: ...
+
+    def forward(self, ids: Tensor, cache: Any, *, all_logits: bool = False) -> Forward: ...
 
 
 @dataclass(slots=True, kw_only=True)
@@ -86,7 +111,7 @@ class Decoder:
         ``ids``: int64, shape (n,), n ≥ 1. Raises ``ContextOverflow`` when the cache is full and
         ``UsageError`` for ids that are no tokens of this model.
         """
-        self._check(ids)
+        check_ids(ids, self.config.vocabulary)
         cache.reserve(ids.shape[0])
         x = self.embedding(ids)
         for layer in self.layers:
@@ -95,11 +120,13 @@ class Decoder:
         states = self.final_norm(x if all_logits else x[-1:])
         return Forward(logits=self.head(states).float(), hidden=states[-1].float())
 
-    def _check(self, ids: Tensor) -> None:
-        if ids.dim() != 1 or ids.dtype != torch.int64 or not ids.numel():
-            raise UsageError("token ids are an int64 tensor of shape (n,), n at least 1")
-        if int(ids.min()) < 0 or int(ids.max()) >= self.config.vocabulary:
-            raise UsageError("a token id lies outside the model's vocabulary")
+
+def check_ids(ids: Tensor, vocabulary: int) -> None:
+    """Raises ``UsageError`` for anything but ids of tokens, int64, shape (n,), n ≥ 1."""
+    if ids.dim() != 1 or ids.dtype != torch.int64 or not ids.numel():
+        raise UsageError("token ids are an int64 tensor of shape (n,), n at least 1")
+    if int(ids.min()) < 0 or int(ids.max()) >= vocabulary:
+        raise UsageError("a token id lies outside the model's vocabulary")
 
 
 def silu(x: Tensor) -> Tensor:
@@ -116,14 +143,15 @@ def load_decoder(
     context_tokens: int,
     device: str | None = None,
     precision: Precision = "auto",
-) -> Decoder:
+) -> LanguageModel:
     """The model at ``path`` (folder or file), ready to run ``context_tokens`` tokens.
 
     ``device`` ``None`` takes CUDA when there is one. ``precision`` ``"auto"`` keeps matrices of a
-    4-bit file in 4 bits on a CPU and is bfloat16 elsewhere; ``"float32"`` is the reference.
+    4-bit file in 4 bits on a CPU and is bfloat16 elsewhere; ``"float32"`` is the reference. A
+    packed model runs in the compiled kernels when there are any and ``precision`` is ``"auto"``.
     Raises ``ModelNotFound``, ``ModelFormatError``, ``UnsupportedModel`` and, for a context the
     model was not made for, ``UsageError``.
     """
-    from inference.loading import load  # the loader needs the classes above
+    from inference.loading import load_any  # the loader needs the classes above
 
-    return load(path, context_tokens=context_tokens, device=device, precision=precision)
+    return load_any(path, context_tokens=context_tokens, device=device, precision=precision)

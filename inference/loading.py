@@ -22,12 +22,15 @@ from inference.architectures import (
     config_of_huggingface,
 )
 from inference.attention import Attention, Norm
-from inference.decoder import Decoder, Layer, Precision, gelu_tanh, silu
+from inference.decoder import Decoder, LanguageModel, Layer, Precision, gelu_tanh, silu
 from inference.embedding import Embedding
 from inference.formats import locate
 from inference.formats.gguf_file import GgufFile
 from inference.formats.huggingface import HuggingFaceFolder
+from inference.formats.packed import PackedFile
+from inference.formats.packed_source import PackedSource
 from inference.formats.sources import GgufSource, HuggingFaceSource
+from inference.kernels import load_kernels
 from inference.linear import (
     DenseLinear,
     Int8Linear,
@@ -37,10 +40,11 @@ from inference.linear import (
     dense_copy,
 )
 from inference.matrix import GridMatrix, Matrix
+from inference.packed_decoder import PackedDecoder, runs_compiled
 from inference.rotation import RotationTable
 from lanai.errors import UsageError
 
-__all__ = ["Forms", "load"]
+__all__ = ["Forms", "load", "load_any", "load_source"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,19 +78,53 @@ def load(
 ) -> Decoder:
     # 1. open
     config, weights, quantized = _open(path)
+    _check_context(config, context_tokens)
+    # 2. choose
+    target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    forms = forms or _choose(precision, target, quantized=quantized)
+    builder = _Builder(config, weights, forms, target, context_tokens)
+    # 3. and 4.
+    with torch.no_grad():  # not inference mode: packing asks for slopes
+        return builder.decoder()
+
+
+def load_any(
+    path: Path, *, context_tokens: int, device: str | None, precision: Precision
+) -> LanguageModel:
+    """A packed model in the kernels where that can be, everything else in torch."""
+    if precision == "auto" and device in (None, "cpu") and not _has_cuda(device):
+        files = locate(path)
+        kernels = load_kernels() if files.format == "packed" else None
+        if kernels is not None:
+            packed = PackedFile.open(files.weights)
+            _check_context(packed.config, context_tokens)
+            if runs_compiled(packed.config):
+                return PackedDecoder(
+                    packed, kernels, context_tokens=context_tokens, threads=torch.get_num_threads()
+                )
+    return load(path, context_tokens=context_tokens, device=device, precision=precision)
+
+
+def _has_cuda(device: str | None) -> bool:
+    return device is None and torch.cuda.is_available()
+
+
+def _check_context(config: DecoderConfig, context_tokens: int) -> None:
     if not 0 < context_tokens <= config.max_context:
         raise UsageError(
             f"a context of {context_tokens} tokens was asked of a model made for "
             f"{config.max_context}",
             hint=f"ask for at most {config.max_context}",
         )
-    # 2. choose
-    target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    forms = forms or _choose(precision, target, quantized=quantized)
-    builder = _Builder(config, weights, forms, target, context_tokens)
-    # 3. and 4.
-    with torch.inference_mode():
-        return builder.decoder()
+
+
+def load_source(path: Path, *, precision: Precision) -> tuple[Decoder, DecoderWeights]:
+    """A decoder on the CPU with the context of its model, and the weights it was made of."""
+    config, weights, quantized = _open(path)
+    device = torch.device("cpu")
+    forms = _choose(precision, device, quantized=quantized)
+    with torch.no_grad():
+        return _Builder(config, weights, forms, device, config.max_context).decoder(), weights
 
 
 def _open(path: Path) -> tuple[DecoderConfig, DecoderWeights, bool]:
@@ -96,6 +134,9 @@ def _open(path: Path) -> tuple[DecoderConfig, DecoderWeights, bool]:
         config = config_of_gguf(file)
         quantized = any(entry.type.name.startswith("Q") for entry in file.tensors.values())
         return config, DecoderWeights.of_gguf(GgufSource(file), config), quantized
+    if files.format == "packed":
+        packed = PackedFile.open(files.weights)
+        return packed.config, DecoderWeights.of_packed(PackedSource(packed)), False
     folder = HuggingFaceFolder.open(files.weights)
     config = config_of_huggingface(folder.config)
     return config, DecoderWeights.of_huggingface(HuggingFaceSource(folder), config), False

@@ -35,6 +35,11 @@ class RotationTable:
         self._cosine, self._sine = self._cosine.to(device), self._sine.to(device)
         return self
 
+    def halves(self) -> tuple[Tensor, Tensor]:
+        """Cosine and sine of the first half of a head, (positions, head width / 2), contiguous."""
+        half = self._cosine.shape[-1] // 2
+        return self._cosine[:, 0, :half].contiguous(), -self._sine[:, 0, :half].contiguous()
+
     def rotate(self, x: Tensor, start: int) -> Tensor:
         """Rotate heads, shape (n, heads, head width), that stand at ``start`` and after."""
         end = start + x.shape[0]

@@ -1,6 +1,6 @@
 """How well a model predicts: perplexity of a text, and choices by their likelihood.
 
-Runs a ``Decoder`` in this process; torch comes with the decoder that is given.
+Runs a ``LanguageModel`` in this process; torch comes with the decoder that is given.
 
 Perplexity: windows do not overlap, and the second half of each is scored, so that every scored
 token has at least half a window before it. A model whose sequences begin with a token of their own
@@ -23,8 +23,7 @@ from lanai.errors import UsageError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from inference.cache import Cache
-    from inference.decoder import Decoder
+    from inference.decoder import LanguageModel
 
 __all__ = [
     "Choice",
@@ -85,7 +84,7 @@ class Choice:
 
 
 def perplexity(
-    decoder: "Decoder",
+    decoder: "LanguageModel",
     ids: Sequence[int],
     *,
     window: int,
@@ -182,7 +181,7 @@ def longest(prepared: Sequence[tuple[list[Choice], int]]) -> int:
     return max(len(c.context) + len(c.continuation) for choices, _ in prepared for c in choices)
 
 
-def score(decoder: "Decoder", prepared: Sequence[tuple[list[Choice], int]]) -> Score:
+def score(decoder: "LanguageModel", prepared: Sequence[tuple[list[Choice], int]]) -> Score:
     """Accuracy of choosing the likeliest. Ties go to the first, as ``max`` does."""
     cache = decoder.new_cache(longest(prepared))
     right = 0
@@ -193,7 +192,7 @@ def score(decoder: "Decoder", prepared: Sequence[tuple[list[Choice], int]]) -> S
 
 
 def _mean_log_likelihoods(
-    decoder: "Decoder", choices: Sequence[Choice], cache: "Cache"
+    decoder: "LanguageModel", choices: Sequence[Choice], cache: Any
 ) -> list[float]:
     means = []
     known: tuple[int, ...] | None = None
@@ -209,13 +208,13 @@ def _mean_log_likelihoods(
     return means
 
 
-def _forward(decoder: "Decoder", ids: Sequence[int], cache: "Cache") -> "Tensor":
+def _forward(decoder: "LanguageModel", ids: Sequence[int], cache: Any) -> "Tensor":
     """Logits after the last id, shape (1, vocabulary)."""
     return decoder.forward(_tensor(ids), cache).logits
 
 
 def _log_likelihoods(
-    decoder: "Decoder", first: "Tensor", ids: Sequence[int], cache: "Cache"
+    decoder: "LanguageModel", first: "Tensor", ids: Sequence[int], cache: Any
 ) -> Iterator[float]:
     """Of each of ``ids`` after what ``cache`` holds; ``first``: logits of the first of them."""
     yield from _chosen(first, ids[:1])

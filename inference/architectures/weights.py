@@ -80,6 +80,10 @@ _OPENELM: Mapping[str, str] = {
     "down": "transformer.layers.{}.ffn.proj_2.weight",
 }
 _HUGGING_FACE = {"gemma3_text": _GEMMA, "openelm": _OPENELM}
+# Packed files go by our own names; every family's tensors are in our own layout there.
+_PACKED: Mapping[str, str] = {
+    part: f"layers.{{}}.{part}" if "{}" in name else part for part, name in _GGUF.items()
+}
 
 
 class DecoderWeights:
@@ -106,6 +110,10 @@ class DecoderWeights:
     def of_huggingface(cls, source: TensorSource, config: DecoderConfig) -> "DecoderWeights":
         names = _HUGGING_FACE.get(config.architecture, _LLAMA)
         return cls(source, names, norm_offset=float(config.architecture == "gemma3_text"))
+
+    @classmethod
+    def of_packed(cls, source: TensorSource) -> "DecoderWeights":
+        return cls(source, _PACKED)
 
     def has(self, part: str, layer: int = 0) -> bool:
         return part in self._names and self._source.has(self._names[part].format(layer))

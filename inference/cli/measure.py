@@ -16,7 +16,7 @@ from lanai.folders import Folders
 from lanai.settings import Settings
 
 if TYPE_CHECKING:
-    from inference.decoder import Decoder
+    from inference.decoder import LanguageModel
 
 __all__ = ["perplexity", "score"]
 
@@ -103,7 +103,7 @@ def _found(name: str) -> InstalledModel:
     return Catalog(Folders.standard().models).find(name)
 
 
-def _decoder(model: InstalledModel, context_tokens: int, precision: Precision) -> "Decoder":
+def _decoder(model: InstalledModel, context_tokens: int, precision: Precision) -> "LanguageModel":
     threads = Settings.load().settings.device_threads
     set_openmp_here(threads)
     import torch

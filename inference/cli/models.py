@@ -8,6 +8,7 @@ from inference.catalog import Catalog, CatalogEntry, InstalledModel
 from inference.catalog.entries import load_entries
 from inference.cli.bar import progress_bar
 from inference.cli.measure import perplexity, score
+from inference.cli.pack import pack
 from lanai.cli.output import emit_json, json_option, say
 from lanai.errors import ModelNotFound
 from lanai.folders import Folders
@@ -77,6 +78,7 @@ def remove(name: str, as_json: bool) -> None:
         say(f"removed {name}")
 
 
+models.add_command(pack)
 models.add_command(perplexity)
 models.add_command(score)
 

@@ -17,11 +17,12 @@ _SCHEMA = "lanai.model/1"
 class ModelFiles:
     """One model on disk.
 
-    ``weights`` is the GGUF file, or the folder of a Hugging Face model. ``chat_form`` names a
-    built-in form and is ``None`` when the model's own chat template is to be used.
+    ``weights`` is the GGUF file, the packed weight file, or the folder of a Hugging Face model.
+    ``chat_form`` names a built-in form and is ``None`` when the model's own chat template is to be
+    used.
     """
 
-    format: Literal["gguf", "huggingface"]
+    format: Literal["gguf", "huggingface", "packed"]
     folder: Path
     weights: Path
     chat_form: str | None = None
@@ -68,6 +69,9 @@ def _installed(folder: Path) -> ModelFiles:
         case "gguf":
             weights = _named_file(folder, manifest.get("file"))
             return ModelFiles(format="gguf", folder=folder, weights=weights, chat_form=chat_form)
+        case "packed":
+            weights = _named_file(folder, manifest.get("file"))
+            return ModelFiles(format="packed", folder=folder, weights=weights, chat_form=chat_form)
         case "huggingface":
             return ModelFiles(
                 format="huggingface", folder=folder, weights=folder, chat_form=chat_form
@@ -75,7 +79,7 @@ def _installed(folder: Path) -> ModelFiles:
         case other:
             raise UnsupportedModel(
                 f"{folder / 'lanai.json'}: format {other!r} is not built in this version",
-                hint="formats: gguf, huggingface",
+                hint="formats: gguf, huggingface, packed",
             )
 
 

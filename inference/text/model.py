@@ -4,18 +4,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from inference.formats import locate
+from inference.formats import ModelFiles, locate
 from inference.text.few_shot import STOP_STRINGS, render_few_shot
 from inference.text.gguf_text import read_gguf
 from inference.text.huggingface_text import read_huggingface
 from inference.text.messages import ChatMessage
+from inference.text.packed_text import read_packed_text
+from inference.text.parts import TextParts
 from inference.text.stream import TextStream
 from inference.text.template import ChatTemplate
 from inference.text.vocabulary import Vocabulary
 from lanai.content import TokenIds
 from lanai.errors import UnsupportedModel, UsageError
 
-__all__ = ["TextModel", "load_text_model"]
+__all__ = ["TextModel", "load_text_model", "read_parts"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -75,8 +77,7 @@ def load_text_model(path: Path) -> TextModel:
         raise UnsupportedModel(
             f"chat form {files.chat_form!r} is not built here", hint="built: few_shot"
         )
-    read = read_gguf if files.format == "gguf" else read_huggingface
-    parts = read(files.weights)
+    parts = _parts(files)
     few_shot = files.chat_form == "few_shot" or parts.template is None
     return TextModel(
         tokens=parts.tokens,
@@ -84,3 +85,18 @@ def load_text_model(path: Path) -> TextModel:
         bos_id=parts.bos_id,
         stop_ids=parts.stop_ids,
     )
+
+
+def read_parts(path: Path) -> TextParts:
+    """The text side of the model at ``path`` as its own files say it."""
+    return _parts(locate(path))
+
+
+def _parts(files: ModelFiles) -> TextParts:
+    match files.format:
+        case "gguf":
+            return read_gguf(files.weights)
+        case "packed":
+            return read_packed_text(files.folder)
+        case "huggingface":
+            return read_huggingface(files.weights)

@@ -53,7 +53,7 @@ class ChatTemplate:
         if len(source) > _MAX_CHARACTERS:
             raise ModelFormatError("the model's chat template is larger than 1 MiB")
         self.source = source
-        self._tokens = dict(tokens)
+        self.tokens = dict(tokens)
         environment = ImmutableSandboxedEnvironment(
             trim_blocks=True,
             lstrip_blocks=True,
@@ -97,7 +97,7 @@ class ChatTemplate:
     def _run(self, messages: list[dict[str, str]]) -> str:
         try:
             return self._template.render(
-                messages=messages, add_generation_prompt=True, tools=None, **self._tokens
+                messages=messages, add_generation_prompt=True, tools=None, **self.tokens
             )
         except _Refusal as error:
             raise UsageError(

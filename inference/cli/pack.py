@@ -1,0 +1,109 @@
+"""``lanai models pack``: a source model to a packed folder."""
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from inference.catalog import Catalog, InstalledModel
+from inference.catalog.installed import write_manifest
+from inference.catalog.staging import staging
+from inference.openmp import set_openmp_here
+from inference.text import load_text_model
+from lanai.cli.output import emit_json, json_option, say
+from lanai.errors import UsageError
+from lanai.folders import Folders
+from lanai.settings import Settings
+
+if TYPE_CHECKING:
+    from inference.packing.pack import Packed
+
+__all__ = ["pack"]
+
+
+@click.command()
+@click.argument("source")
+@click.option("--bits", type=click.FloatRange(2.2, 4.5), default=3.5, show_default=True)
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True)
+@click.option(
+    "--calibration",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="text to calibrate with; default: text the default model wrote itself",
+)
+@json_option
+def pack(source: str, bits: float, out: Path, calibration: Path | None, as_json: bool) -> None:
+    """Pack SOURCE so that a weight of its layers takes BITS on average, scales included."""
+    if out.exists():
+        raise UsageError(f"{out} is there already", hint="name a folder that is not")
+    threads = Settings.load().settings.device_threads
+    set_openmp_here(threads)
+    import torch
+
+    from inference.packing.calibration import bundled_text
+    from inference.packing.pack import pack as packed_of
+
+    torch.set_num_threads(threads)
+    model = Catalog(Folders.standard().models).find(source)
+    text = load_text_model(model.path)
+    prose = _read(calibration) if calibration else bundled_text()
+    result = packed_of(model.path, text, prose, bits=bits, say=say)
+    facts = _write(out.absolute(), model, result)
+    if as_json:
+        emit_json(facts)
+    else:
+        click.echo(f"{facts['bits_per_weight']:.3f} bits a weight, {facts['bytes'] / 1e6:.1f} MB")
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not a text file in UTF-8") from error
+
+
+def _write(out: Path, source: InstalledModel, result: "Packed") -> dict[str, Any]:
+    """The folder appears whole or not at all. Gives the keys of CONTRACTS."""
+    from inference.formats.packed import WEIGHTS, write_packed
+    from inference.text.model import read_parts
+    from inference.text.packed_text import write_packed_text
+
+    with staging(out) as stage:
+        write_packed(
+            stage.folder / WEIGHTS, result.config, result.group, result.matrices, result.vectors
+        )
+        write_packed_text(stage.folder, read_parts(source.path))
+        weights = (stage.folder / WEIGHTS).read_bytes()
+        manifest = InstalledModel(
+            name=out.name,
+            path=stage.folder,
+            format="packed",
+            file=WEIGHTS,
+            chat_form=source.chat_form,
+            architecture=source.architecture,
+            parameters=source.parameters,
+            bits_per_weight=round(len(weights) * 8 / source.parameters, 4),
+            bytes=len(weights),
+            sha256=hashlib.sha256(weights).hexdigest(),
+            license=source.license,
+            source=f"packed:{source.name}@sha256:{source.sha256}",
+        )
+        write_manifest(manifest)
+        stage.commit()
+    return _facts(manifest, result)
+
+
+def _facts(manifest: InstalledModel, result: "Packed") -> dict[str, Any]:
+    body = [m for name, m in result.matrices.items() if name.startswith("layers.")]
+    weights = sum(m.shape[0] * m.shape[1] for m in body)
+    return {
+        "name": manifest.name,
+        "bits_per_weight": manifest.bits_per_weight,
+        "body_bits_per_weight": round(sum(m.bytes for m in body) * 8 / weights, 4),
+        "bytes": manifest.bytes,
+        "sha256": manifest.sha256,
+        "per_tensor": {
+            name: {"bits": m.bits, "shape": list(m.shape), "bytes": m.bytes}
+            for name, m in result.matrices.items()
+        },
+    }

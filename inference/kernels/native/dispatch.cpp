@@ -1,0 +1,93 @@
+// The C interface: checks what can be checked, and hands over to the chosen instruction set.
+#include "interface.h"
+#include "kernels.h"
+#include "pool.h"
+
+namespace {
+
+bool runs(int isa) {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if (isa == LANAI_AVX512)
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi");
+  if (isa == LANAI_AVX2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#endif
+  return isa == LANAI_PORTABLE;
+}
+
+const lanai_kernels *kernels(int isa) {
+  if (!runs(isa)) return nullptr;
+  switch (isa) {
+    case LANAI_AVX512: return lanai_kernels_avx512();
+    case LANAI_AVX2: return lanai_kernels_avx2();
+    case LANAI_PORTABLE: return lanai_kernels_portable();
+    default: return nullptr;
+  }
+}
+
+// Entry i holds the palette value of the code whose low bits lie at `low` of i, and whose third
+// bit, if it has one, at `high`.
+void table(int bits, const int8_t *palette, int low, int high, uint8_t *out) {
+  int mask = bits == 4 ? 15 : 3;
+  for (int index = 0; index < 64; index++) {
+    int code = index >> low & mask;
+    if (bits == 3) code |= (index >> high & 1) << 2;
+    out[index] = static_cast<uint8_t>(palette[code] + 128);
+  }
+}
+
+}  // namespace
+
+extern "C" {
+
+int lanai_abi(void) { return LANAI_KERNELS_ABI; }
+
+int lanai_best_isa(void) {
+  for (int isa = LANAI_AVX512; isa > LANAI_PORTABLE; isa--)
+    if (kernels(isa)) return isa;
+  return LANAI_PORTABLE;
+}
+
+void *lanai_pool_new(int threads) { return lanai::pool_new(threads); }
+void lanai_pool_free(void *pool) { lanai::pool_free(static_cast<lanai::Pool *>(pool)); }
+
+// First 64 bytes: the palette as it is, again and again. Then the tables of isa_avx512.h.
+void lanai_tables(int bits, const int8_t *palette, uint8_t *out) {
+  static const int low[8] = {0, 2, 4, 2, 0, 2, 4, 0}, high[8] = {2, 0, 3, 1, 4, 5, 2, 3};
+  for (int at = 0; at < 64; at++)
+    out[at] = static_cast<uint8_t>(palette[at % 16 % (1 << bits)]);
+  for (int at = 0; at < 8; at++)
+    table(bits, palette, bits == 4 ? 0 : low[at], high[at], out + 64 + 64 * at);
+}
+
+size_t lanai_scratch_bytes(const lanai_plan *plan, int capacity, int threads) {
+  const lanai_kernels *of = kernels(plan->isa);
+  return of ? of->scratch_bytes(plan, capacity, threads) : 0;
+}
+
+int lanai_forward(const lanai_plan *plan, lanai_cache *cache, const int64_t *ids, int n,
+                  int all_logits, float *logits, float *hidden) {
+  const lanai_kernels *of = kernels(plan->isa);
+  if (!of || plan->abi != LANAI_KERNELS_ABI || n < 1 || cache->length < 0) return LANAI_BAD_ARGUMENT;
+  if (n > cache->capacity - cache->length || n > plan->positions - cache->length)
+    return LANAI_CACHE_FULL;
+  for (int at = 0; at < n; at++)
+    if (ids[at] < 0 || ids[at] >= plan->vocabulary) return LANAI_BAD_ARGUMENT;
+  return of->forward(plan, cache, ids, n, all_logits, logits, hidden);
+}
+
+size_t lanai_product_bytes(const lanai_matrix *matrix, int group, int n, int threads) {
+  return lanai_kernels_portable() ? kernels(lanai_best_isa())->product_bytes(matrix, group, n, threads)
+                                  : 0;
+}
+
+int lanai_product(int isa, void *pool, const lanai_matrix *matrix, int group, const float *x, int n,
+                  float *y, void *work) {
+  const lanai_kernels *of = kernels(isa);
+  if (!of || n < 1) return LANAI_BAD_ARGUMENT;
+  return of->product(pool, matrix, group, x, n, y, work);
+}
+
+}  // extern "C"

@@ -1,0 +1,64 @@
+// Included once by each instruction set's translation unit, after its `using T`: the same code for
+// all of them. Everything is in an anonymous namespace and nothing of the standard library is
+// used, so that the linker cannot give one set's code to another.
+#include "interface.h"
+#include "kernels.h"
+#include "pool.h"
+
+namespace {
+
+#include "rows.h"
+#include "product.h"
+#include "attention.h"
+#include "forward.h"
+
+int forward(const lanai_plan *plan, lanai_cache *cache, const int64_t *ids, int n, int all_logits,
+            float *logits, float *hidden) {
+  Pass pass(*plan, *cache);
+  for (int first = 0; first < n; first += plan->max_rows) {
+    int count = n - first < plan->max_rows ? n - first : plan->max_rows;
+    bool wanted = all_logits || first + count == n;
+    float *to = all_logits ? logits + static_cast<size_t>(first) * plan->vocabulary : logits;
+    pass.block(ids + first, count, all_logits, wanted ? to : nullptr, hidden);
+  }
+  return LANAI_OK;
+}
+
+size_t scratch_bytes(const lanai_plan *plan, int capacity, int threads) {
+  return carve(*plan, capacity, threads).total;
+}
+
+size_t product_bytes(const lanai_matrix *m, int group, int n, int threads) {
+  int padded = round_up(m->columns, group);
+  Carver carver{nullptr};
+  carver.rows(n, m->columns, group);
+  carver.take<float>(static_cast<size_t>(n) * 16 * tiles_of(*m));
+  carver.take<uint8_t>(threads * MOST_TILES * expanded_bytes(padded, padded / group));
+  return carver.used;
+}
+
+int product(void *pool, const lanai_matrix *m, int group, const float *x, int n, float *y,
+            void *work) {
+  lanai::Pool *threads = static_cast<lanai::Pool *>(pool);
+  int stride = 16 * tiles_of(*m), padded = round_up(m->columns, group);
+  size_t room = MOST_TILES * expanded_bytes(padded, padded / group);
+  Carver carver{static_cast<uint8_t *>(work)};
+  Rows rows = carver.rows(n, m->columns, group);
+  float *out = carver.take<float>(static_cast<size_t>(n) * stride);
+  uint8_t *tiles = carver.take<uint8_t>(lanai::pool_threads(threads) * room);
+  for (int row = 0; row < n; row++)
+    quantize(x + static_cast<size_t>(row) * m->columns, m->columns, group, rows, row);
+  int count = tiles_of(*m), pieces = (count + MOST_TILES - 1) / MOST_TILES;
+  lanai::run(threads, pieces, [&](int piece, int worker) {
+    int tile = piece * MOST_TILES, some = count - tile < MOST_TILES ? count - tile : MOST_TILES;
+    some_tiles(*m, group, tile, some, rows, n, out + 16 * tile, stride, tiles + worker * room);
+  });
+  for (int row = 0; row < n; row++)
+    __builtin_memcpy(y + static_cast<size_t>(row) * m->rows, out + static_cast<size_t>(row) * stride,
+                     sizeof(float) * m->rows);
+  return LANAI_OK;
+}
+
+constexpr lanai_kernels KERNELS = {forward, scratch_bytes, product_bytes, product};
+
+}  // namespace

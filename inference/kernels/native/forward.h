@@ -1,0 +1,337 @@
+// The forward pass of a Llama-family decoder over packed matrices.
+//
+// Plan, for each block of at most max_rows tokens:
+//   1. embed
+//   2. for each layer: norm, queries/keys/values, rotate and store, attend, output, residual;
+//      norm, gate and up, activate, down, residual
+//   3. final norm and head, for the last token or for all
+// Products, attention and (for several rows) the steps between them are shared among the threads.
+
+struct Scratch {
+  float *x, *normed, *q, *k, *v, *mixed, *gate, *up;
+  int8_t *query;
+  float *query_scale;
+  Rows wide, tall, inner;  // of width, of the attention's width, of the feed-forward's width
+  uint8_t *workers;        // [threads][worker_bytes]
+  size_t worker_bytes, total;
+};
+
+struct Sizes {
+  int width = 0, attention = 0, kv = 0, ffn = 0, heads = 0;
+};
+
+Sizes sizes_of(const lanai_plan &plan) {
+  Sizes most;
+  auto grow = [](int &to, int value) { to = to < value ? value : to; };
+  most.width = plan.width;
+  for (int at = 0; at < plan.layers; at++) {
+    const lanai_layer &layer = plan.layer[at];
+    grow(most.attention, layer.heads * layer.head_width);
+    grow(most.kv, layer.kv_heads * layer.head_width);
+    grow(most.ffn, layer.ffn_width);
+    grow(most.heads, layer.heads);
+  }
+  return most;
+}
+
+struct Carver {
+  uint8_t *base;
+  size_t used = 0;
+  template <class V>
+  V *take(size_t count) {
+    V *at = reinterpret_cast<V *>(base + used);
+    used += (count * sizeof(V) + 63) / 64 * 64;
+    return at;
+  }
+  Rows rows(int n, int columns, int group) {
+    int padded = round_up(columns, group), groups = padded / group;
+    size_t count = static_cast<size_t>(n);
+    return {take<int8_t>(count * padded), take<float>(count * groups), take<int32_t>(count * groups),
+            padded, groups};
+  }
+};
+
+Scratch carve(const lanai_plan &plan, int capacity, int threads) {
+  Sizes most = sizes_of(plan);
+  Carver carver{static_cast<uint8_t *>(plan.scratch)};
+  size_t n = plan.max_rows;
+  auto floats = [&](int columns) { return carver.take<float>(n * round_up(columns, LANAI_TILE)); };
+  Scratch s;
+  s.x = floats(most.width);
+  s.normed = floats(most.width);
+  s.q = floats(most.attention);
+  s.k = floats(most.kv);
+  s.v = floats(most.kv);
+  s.mixed = floats(most.attention);
+  s.gate = floats(most.ffn);
+  s.up = floats(most.ffn);
+  s.query = carver.take<int8_t>(n * most.attention);
+  s.query_scale = carver.take<float>(n * most.heads);
+  s.wide = carver.rows(plan.max_rows, most.width, plan.group);
+  s.tall = carver.rows(plan.max_rows, most.attention, plan.group);
+  s.inner = carver.rows(plan.max_rows, most.ffn, plan.group);
+  int widest = most.ffn > most.width ? most.ffn : most.width;
+  widest = round_up(widest > most.attention ? widest : most.attention, plan.group);
+  size_t tiles = MOST_TILES * expanded_bytes(widest, widest / plan.group);
+  size_t scores = sizeof(float) * QUERIES_AT_ONCE * static_cast<size_t>(capacity);
+  s.worker_bytes = ((tiles > scores ? tiles : scores) + 63) / 64 * 64;
+  s.workers = carver.take<uint8_t>(s.worker_bytes * threads);
+  s.total = carver.used;
+  return s;
+}
+
+// Layers may be narrower than the widest: the same memory with this layer's own row length.
+inline Rows fitted(Rows rows, int columns, int group) {
+  rows.padded = round_up(columns, group);
+  rows.groups = rows.padded / group;
+  return rows;
+}
+
+// A product whose tiles the threads share: `count` matrices of the same input.
+struct Target {
+  const lanai_matrix *matrix;
+  float *out;
+  int stride;
+};
+
+class Pass {
+ public:
+  Pass(const lanai_plan &plan, lanai_cache &cache)
+      : plan_(plan), cache_(cache), pool_(static_cast<lanai::Pool *>(plan.pool)),
+        threads_(lanai::pool_threads(pool_)), s_(carve(plan, cache.capacity, threads_)) {}
+
+  void block(const int64_t *ids, int n, int all_logits, float *logits, float *hidden) {
+    embed(ids, n);
+    for (int layer = 0; layer < plan_.layers; layer++) {
+      attention(layer, n);
+      feed_forward(plan_.layer[layer], n);
+    }
+    cache_.length += n;
+    if (!logits) return;
+    head(n, all_logits, logits, hidden);
+  }
+
+ private:
+  static constexpr int ROWS_AT_ONCE = 4;
+
+  uint8_t *work(int worker) const { return s_.workers + worker * s_.worker_bytes; }
+
+  // Work on each row; small, so one row is done here and now.
+  template <class Work>
+  void each_row(int n, const Work &work) {
+    constexpr int SHARE = 4;
+    if (n == 1) return work(0);
+    lanai::run(pool_, (n + SHARE - 1) / SHARE, [&](int piece, int) {
+      int last = (piece + 1) * SHARE < n ? (piece + 1) * SHARE : n;
+      for (int row = piece * SHARE; row < last; row++) work(row);
+    });
+  }
+
+  void products(const Target *targets, int count, const Rows &x, int n, bool add = false) {
+    int tiles = 0;
+    for (int at = 0; at < count; at++) tiles += tiles_of(*targets[at].matrix);
+    int share = (tiles + 4 * threads_ - 1) / (4 * threads_);
+    share = round_up(share, MOST_TILES);
+    lanai::run(pool_, (tiles + share - 1) / share, [&](int piece, int worker) {
+      int first = piece * share, end = first + share < tiles ? first + share : tiles, base = 0;
+      for (int at = 0; at < count; at++) {
+        int here = tiles_of(*targets[at].matrix);
+        int from = first > base ? first - base : 0, to = end - base < here ? end - base : here;
+        if (from < to) range(targets[at], from, to, x, n, add, worker);
+        base += here;
+      }
+    });
+  }
+
+  void range(const Target &target, int from, int to, const Rows &x, int n, bool add, int worker) {
+    const lanai_matrix &m = *target.matrix;
+    for (int tile = from; tile < to; tile += MOST_TILES) {
+      int count = to - tile < MOST_TILES ? to - tile : MOST_TILES;
+      bool whole = 16 * (tile + count) <= m.rows;
+      if (whole && !add) {
+        some_tiles(m, plan_.group, tile, count, x, n, target.out + 16 * tile, target.stride,
+                   work(worker));
+        continue;
+      }
+      edge(target, tile, count, x, n, add, worker);
+    }
+  }
+
+  // Through a small buffer: sums onto what is there, and tiles that are not whole.
+  void edge(const Target &target, int tile, int count, const Rows &x, int n, bool add, int worker) {
+    constexpr int STRIDE = 16 * MOST_TILES, AT_ONCE = 24;
+    float buffer[AT_ONCE * STRIDE];
+    int columns = target.matrix->rows - 16 * tile;
+    columns = columns < 16 * count ? columns : 16 * count;
+    for (int first = 0; first < n; first += AT_ONCE) {
+      int rows = n - first < AT_ONCE ? n - first : AT_ONCE;
+      Rows part = x;
+      part.values += static_cast<size_t>(first) * x.padded;
+      part.scale += static_cast<size_t>(first) * x.groups;
+      part.sum += static_cast<size_t>(first) * x.groups;
+      some_tiles(*target.matrix, plan_.group, tile, count, part, rows, buffer, STRIDE, work(worker));
+      for (int row = 0; row < rows; row++) {
+        float *out = target.out + static_cast<size_t>(first + row) * target.stride + 16 * tile;
+        for (int at = 0; at < columns; at++)
+          out[at] = buffer[row * STRIDE + at] + (add ? out[at] : 0);
+      }
+    }
+  }
+
+  void embed(const int64_t *ids, int n) {
+    const lanai_matrix &m = plan_.embedding;
+    size_t bytes = tile_bytes(m, plan_.group);
+    each_row(n, [&](int row) {
+      int tile = static_cast<int>(ids[row] / 16), lane = static_cast<int>(ids[row] % 16);
+      uint32_t bits = static_cast<uint32_t>(m.row_scale[ids[row]]) << 16;
+      float scale, *out = s_.x + static_cast<size_t>(row) * plan_.width;
+      __builtin_memcpy(&scale, &bits, 4);
+      scale *= plan_.embedding_scale;
+      const uint8_t *codes = m.codes + tile * bytes + 4 * lane;
+      for (int at = 0; at < plan_.width; at++)
+        out[at] = scale * static_cast<int8_t>(codes[at / 4 * 64 + at % 4]);
+    });
+  }
+
+  // Norm of x into 8 bits.
+  Rows normed(const float *factors, int n) {
+    Rows to = fitted(s_.wide, plan_.width, plan_.group);
+    each_row(n, [&](int row) {
+      size_t at = static_cast<size_t>(row) * plan_.width;
+      norm(s_.x + at, factors, plan_.width, plan_.epsilon, s_.normed + at);
+      quantize(s_.normed + at, plan_.width, plan_.group, to, row);
+    });
+    return to;
+  }
+
+  Rows quantized(const float *x, int columns, int stride, const Rows &room, int n) {
+    Rows to = fitted(room, columns, plan_.group);
+    each_row(n, [&](int row) {
+      quantize(x + static_cast<size_t>(row) * stride, columns, plan_.group, to, row);
+    });
+    return to;
+  }
+
+  void attention(int at, int n) {
+    const lanai_layer &layer = plan_.layer[at];
+    int wide = layer.heads * layer.head_width, kv = layer.kv_heads * layer.head_width;
+    Rows x = normed(layer.attention_norm, n);
+    Target qkv[] = {{&layer.q, s_.q, wide}, {&layer.k, s_.k, kv}, {&layer.v, s_.v, kv}};
+    products(qkv, 3, x, n);
+    each_row(n, [&](int row) { place(layer, at, row); });
+    // Neighbouring rows share what they read of the cache.
+    int blocks = (n + ROWS_AT_ONCE - 1) / ROWS_AT_ONCE;
+    lanai::run(pool_, blocks * layer.kv_heads, [&](int piece, int worker) {
+      // Late tokens see most: they go first, so that the threads end together.
+      look(layer, at, (blocks - 1 - piece / layer.kv_heads) * ROWS_AT_ONCE, n,
+           piece % layer.kv_heads, worker);
+    });
+    Target output{&layer.output, s_.x, plan_.width};
+    products(&output, 1, quantized(s_.mixed, wide, wide, s_.tall, n), n, true);
+  }
+
+  // Bias, head norm and rotation of one token; its key and value go to the cache.
+  void place(const lanai_layer &layer, int at, int row) {
+    int width = layer.head_width, position = cache_.length + row;
+    const float *cosine = layer.cosine + static_cast<size_t>(position) * (width / 2);
+    const float *sine = layer.sine + static_cast<size_t>(position) * (width / 2);
+    for (int head = 0; head < layer.heads; head++) {
+      size_t first = (static_cast<size_t>(row) * layer.heads + head) * width;
+      float *q = s_.q + first;
+      ready(q, layer.q_bias, head, layer.q_norm, width, cosine, sine);
+      float scale = to_int8(q, width, s_.query + first).scale;
+      s_.query_scale[static_cast<size_t>(row) * layer.heads + head] = scale * layer.score_scale;
+    }
+    for (int head = 0; head < layer.kv_heads; head++) {
+      size_t first = (static_cast<size_t>(row) * layer.kv_heads + head) * width;
+      ready(s_.k + first, layer.k_bias, head, layer.k_norm, width, cosine, sine);
+      if (layer.v_bias)
+        for (int lane = 0; lane < width; lane++) s_.v[first + lane] += layer.v_bias[head * width + lane];
+      keep(at, head, position, s_.k + first, s_.v + first, width);
+    }
+  }
+
+  void ready(float *x, const float *bias, int head, const float *factors, int width,
+             const float *cosine, const float *sine) {
+    if (bias)
+      for (int lane = 0; lane < width; lane++) x[lane] += bias[head * width + lane];
+    if (factors) norm(x, factors, width, plan_.epsilon, x);
+    int half = width / 2;
+    for (int lane = 0; lane < half; lane++) {
+      float a = x[lane], b = x[half + lane];
+      x[lane] = a * cosine[lane] - b * sine[lane];
+      x[half + lane] = b * cosine[lane] + a * sine[lane];
+    }
+  }
+
+  void keep(int at, int head, int position, const float *key, const float *value, int width) {
+    const lanai_cache_layer &layer = cache_.layer[at];
+    size_t first = static_cast<size_t>(head) * cache_.capacity, index = first + position;
+    layer.value_scale[index] = to_int8(value, width, layer.values + index * width).scale;
+    int8_t codes[1024];
+    layer.key_scale[index] = to_int8(key, width, codes).scale;
+    int8_t *tile = layer.keys + (first + position / 16 * 16) * width + position % 16 * 4;
+    for (int lane = 0; lane < width; lane += 4)
+      __builtin_memcpy(tile + static_cast<size_t>(lane) * 16, codes + lane, 4);
+  }
+
+  void look(const lanai_layer &layer, int at, int row, int n, int kv_head, int worker) {
+    int width = layer.head_width, shared = layer.heads / layer.kv_heads;
+    int last = row + ROWS_AT_ONCE < n ? row + ROWS_AT_ONCE : n;
+    HeadCache head = head_cache(cache_, at, kv_head, width);
+    float *scores = reinterpret_cast<float *>(work(worker));
+    Query queries[QUERIES_AT_ONCE];
+    int count = 0;
+    auto flush = [&] {
+      attend(head, queries, count, width, scores, cache_.capacity);
+      count = 0;
+    };
+    for (; row < last; row++) {
+      int end = cache_.length + row + 1;
+      int first = layer.window > 0 && end > layer.window ? end - layer.window : 0;
+      for (int one = 0; one < shared; one++) {
+        size_t index = static_cast<size_t>(row) * layer.heads + kv_head * shared + one;
+        queries[count++] = {s_.query + index * width, s_.query_scale[index], first, end,
+                            s_.mixed + index * width};
+        if (count == QUERIES_AT_ONCE) flush();
+      }
+    }
+    flush();
+  }
+
+  void feed_forward(const lanai_layer &layer, int n) {
+    int ffn = layer.ffn_width;
+    Rows x = normed(layer.ffn_norm, n);
+    Target gate_up[] = {{&layer.gate, s_.gate, ffn}, {&layer.up, s_.up, ffn}};
+    products(gate_up, 2, x, n);
+    Rows inner = fitted(s_.inner, ffn, plan_.group);
+    each_row(n, [&](int row) {
+      size_t at = static_cast<size_t>(row) * ffn;
+      gated(s_.gate + at, s_.up + at, ffn, plan_.activation, s_.gate + at);
+      quantize(s_.gate + at, ffn, plan_.group, inner, row);
+    });
+    Target down{&layer.down, s_.x, plan_.width};
+    products(&down, 1, inner, n, true);
+  }
+
+  void head(int n, int all_logits, float *logits, float *hidden) {
+    int first = all_logits ? 0 : n - 1, rows = n - first;
+    Rows to = fitted(s_.wide, plan_.width, plan_.group);
+    each_row(rows, [&](int row) {
+      const float *x = s_.x + static_cast<size_t>(first + row) * plan_.width;
+      float *out = s_.normed + static_cast<size_t>(row) * plan_.width;
+      norm(x, plan_.final_norm, plan_.width, plan_.epsilon, out);
+      quantize(out, plan_.width, plan_.group, to, row);
+    });
+    const float *last = s_.normed + static_cast<size_t>(rows - 1) * plan_.width;
+    __builtin_memcpy(hidden, last, sizeof(float) * plan_.width);
+    Target target{&plan_.head, logits, plan_.vocabulary};
+    products(&target, 1, to, rows);
+  }
+
+  const lanai_plan &plan_;
+  lanai_cache &cache_;
+  lanai::Pool *pool_;
+  int threads_;
+  Scratch s_;
+};

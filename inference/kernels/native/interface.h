@@ -1,0 +1,86 @@
+// The plain C interface of Lanai's kernels. Mirrored by inference/kernels/structures.py.
+// Layouts of matrices are those of docs/packed-format.md.
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+#define LANAI_KERNELS_ABI 1
+#define LANAI_TILE 16         // rows of a tile, positions of a key tile
+#define LANAI_UNIT 32         // columns of a unit, 8 quads
+#define LANAI_TABLE_BYTES 576 // what lanai_tables writes
+
+#ifdef __cplusplus
+#pragma GCC visibility push(default)
+extern "C" {
+#endif
+
+enum lanai_isa { LANAI_PORTABLE = 0, LANAI_AVX2 = 1, LANAI_AVX512 = 2 };
+enum lanai_error { LANAI_OK = 0, LANAI_BAD_ARGUMENT = 1, LANAI_CACHE_FULL = 2 };
+enum lanai_activation { LANAI_SILU = 0, LANAI_GELU_TANH = 1 };
+
+// Weight [row][column] = row_scale[row] * scale[tile][group][row % 16] * (palette[code] + offset).
+// 8-bit matrices have no palette, scales or offsets: the code is the int8 value itself.
+typedef struct {
+  const uint8_t *codes;
+  const uint8_t *tables;  // of lanai_tables; null for 8 bits
+  const uint8_t *scales;  // null for 8 bits
+  const int8_t *offsets;  // null when there are none
+  const uint16_t *row_scale;  // bfloat16
+  int32_t rows, columns, bits, reserved;
+} lanai_matrix;
+
+typedef struct {
+  lanai_matrix q, k, v, output, gate, up, down;
+  const float *attention_norm, *ffn_norm;
+  const float *q_norm, *k_norm;  // of single heads; null when the family has none
+  const float *q_bias, *k_bias, *v_bias;  // null when there is none
+  const float *cosine, *sine;  // [positions][head_width / 2]
+  int32_t heads, kv_heads, head_width, ffn_width;
+  int32_t window;  // 0: sees everything before it
+  float score_scale;
+} lanai_layer;
+
+typedef struct {
+  int32_t abi, isa, layers, width, vocabulary, group, max_rows, activation;
+  int32_t positions, reserved;
+  float epsilon, embedding_scale;
+  const lanai_layer *layer;
+  lanai_matrix embedding, head;
+  const float *final_norm;
+  void *scratch;  // lanai_scratch_bytes, aligned to 64
+  void *pool;
+} lanai_plan;
+
+// Keys lie in tiles of 16 positions, [kv_head][position / 16][head_width / 4][16][4];
+// values by position, [kv_head][position][head_width]. Scales: [kv_head][position].
+typedef struct {
+  int8_t *keys, *values;
+  float *key_scale, *value_scale;
+} lanai_cache_layer;
+
+typedef struct {
+  int32_t capacity, length;  // capacity: a multiple of 16
+  const lanai_cache_layer *layer;
+} lanai_cache;
+
+int lanai_abi(void);
+int lanai_best_isa(void);  // the best of lanai_isa this processor runs
+void *lanai_pool_new(int threads);
+void lanai_pool_free(void *pool);
+void lanai_tables(int bits, const int8_t *palette, uint8_t *out);
+size_t lanai_scratch_bytes(const lanai_plan *plan, int capacity, int threads);
+
+// Appends n tokens to the cache (its length moves). logits: [all_logits ? n : 1][vocabulary];
+// hidden: the last token's state after the final norm, [width].
+int lanai_forward(const lanai_plan *plan, lanai_cache *cache, const int64_t *ids, int n,
+                  int all_logits, float *logits, float *hidden);
+
+// y = x W^T for tests and profiles: x [n][columns], y [n][rows]. work: lanai_product_bytes.
+size_t lanai_product_bytes(const lanai_matrix *matrix, int group, int n, int threads);
+int lanai_product(int isa, void *pool, const lanai_matrix *matrix, int group, const float *x, int n,
+                  float *y, void *work);
+
+#ifdef __cplusplus
+}
+#pragma GCC visibility pop
+#endif

@@ -1,0 +1,14 @@
+// What each instruction set's translation unit offers to dispatch.cpp.
+#pragma once
+#include "interface.h"
+
+struct lanai_kernels {
+  int (*forward)(const lanai_plan *, lanai_cache *, const int64_t *, int, int, float *, float *);
+  size_t (*scratch_bytes)(const lanai_plan *, int, int);
+  size_t (*product_bytes)(const lanai_matrix *, int, int, int);
+  int (*product)(void *, const lanai_matrix *, int, const float *, int, float *, void *);
+};
+
+const lanai_kernels *lanai_kernels_portable();
+const lanai_kernels *lanai_kernels_avx2();    // null where it was not compiled
+const lanai_kernels *lanai_kernels_avx512();

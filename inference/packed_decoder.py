@@ -1,0 +1,125 @@
+"""A packed model run by the compiled kernels: the whole forward pass is one call.
+
+Keys and values are kept in 8 bits with a scale for each head of each token. The same seam as
+``inference.decoder.Decoder``: token ids in, logits out.
+"""
+
+import ctypes
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from inference.architectures import DecoderConfig
+from inference.decoder import Forward, check_ids
+from inference.formats.packed import PackedFile
+from inference.kernels import structures
+from inference.kernels.library import Kernels, aligned
+from inference.kernels.plan import PlanBuilder, runs_compiled
+from lanai.errors import ContextOverflow, EngineError, UsageError
+
+__all__ = ["PackedCache", "PackedDecoder", "runs_compiled"]
+
+POSITIONS: Final = 16  # of a tile of keys
+
+
+class PackedCache:
+    """Room for ``capacity`` tokens; ``repr`` shows sizes only. Wiped as soon as a request ends."""
+
+    def __init__(self, config: DecoderConfig, capacity: int, scratch: NDArray[np.uint8]) -> None:
+        self.capacity = capacity
+        self.length = 0
+        self._scratch = scratch
+        room = -(-capacity // POSITIONS) * POSITIONS
+        self._rows = [
+            aligned(shape.kv_heads * room * (2 * shape.head_width + 8)) for shape in config.shapes
+        ]
+        layers = (structures.CacheLayer * config.layers)()
+        for layer, rows, shape in zip(layers, self._rows, config.shapes, strict=True):
+            values = shape.kv_heads * room * shape.head_width
+            layer.keys = rows.ctypes.data
+            layer.values = rows.ctypes.data + values
+            layer.key_scale = rows.ctypes.data + 2 * values
+            layer.value_scale = rows.ctypes.data + 2 * values + 4 * shape.kv_heads * room
+        self._layers = layers
+        self.structure = structures.Cache(capacity=room, length=0, layer=layers)
+
+    def __repr__(self) -> str:
+        return f"<packed cache: {self.length} of {self.capacity} tokens>"
+
+    def reserve(self, count: int) -> None:
+        """Raises ``ContextOverflow`` when ``count`` more tokens do not fit."""
+        if self.length + count > self.capacity:
+            raise ContextOverflow(
+                "the sequence does not fit the context",
+                limit=self.capacity,
+                used=self.length + count,
+                hint="shorten the conversation or ask for a larger context",
+            )
+
+    def wipe(self) -> None:
+        """Overwrite every row, and what the last step left in the decoder's scratch memory."""
+        for rows in self._rows:
+            rows.fill(0)
+        self._scratch.fill(0)
+        self.length = 0
+
+
+class PackedDecoder:
+    """A loaded model. Not for several threads at once; caches keep sequences apart."""
+
+    def __init__(
+        self, file: PackedFile, kernels: Kernels, *, context_tokens: int, threads: int
+    ) -> None:
+        self.config = file.config
+        self.context_tokens = context_tokens
+        self.device = torch.device("cpu")
+        self.dtype = torch.float32
+        self._kernels = kernels
+        self._pool = kernels.pool(threads)
+        self._builder = PlanBuilder(file, kernels, positions=context_tokens)
+        self._plan = self._builder.plan
+        self._plan.pool = self._pool.handle
+        room = -(-context_tokens // POSITIONS) * POSITIONS
+        size = kernels.library.lanai_scratch_bytes(self._plan, room, self._pool.threads)
+        self._scratch = aligned(size)
+        self._plan.scratch = self._scratch.ctypes.data
+
+    def __repr__(self) -> str:
+        return f"<packed decoder: {self.config.architecture}, {self._kernels.isa}>"
+
+    @property
+    def isa(self) -> str:
+        return self._kernels.isa
+
+    def new_cache(self, tokens: int) -> PackedCache:
+        """An empty cache with room for ``tokens``; ``UsageError`` beyond the loaded context."""
+        if not 0 < tokens <= self.context_tokens:
+            raise UsageError(f"a cache holds 1 to {self.context_tokens} tokens, not {tokens}")
+        return PackedCache(self.config, tokens, self._scratch)
+
+    def forward(self, ids: Tensor, cache: PackedCache, *, all_logits: bool = False) -> Forward:
+        """See ``Decoder.forward``: the same arguments, results and errors."""
+        check_ids(ids, self.config.vocabulary)
+        count = ids.shape[0]
+        cache.reserve(count)
+        tokens = np.ascontiguousarray(ids.numpy())
+        rows = count if all_logits else 1
+        logits = np.empty((rows, self.config.vocabulary), np.float32)
+        hidden = np.empty(self.config.width, np.float32)
+        cache.structure.length = cache.length
+        failed: Any = self._kernels.library.lanai_forward(
+            self._plan,
+            ctypes.byref(cache.structure),
+            tokens.ctypes.data,
+            count,
+            int(all_logits),
+            logits.ctypes.data,
+            hidden.ctypes.data,
+        )
+        if failed:
+            raise EngineError("the kernels refused a step")
+        cache.length += count
+        return Forward(logits=torch.from_numpy(logits), hidden=torch.from_numpy(hidden))

@@ -1,0 +1,268 @@
+"""From a source model to the matrices of a packed one.
+
+Plan of ``pack``:
+    1. the source in float32, the calibration text in windows
+    2. sensitivity of every matrix, and what each number of bits would cost it: the allocation
+    3. layer by layer, with the stream that the packed layers before it give: moments of what
+       enters each matrix, quantization with them, and on through the rounded matrix
+    4. embeddings (and a head of its own) in 8 bits, norms as they are
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from inference.architectures import DecoderConfig, DecoderWeights
+from inference.attention import Attention
+from inference.cache import Cache
+from inference.decoder import Decoder, Layer
+from inference.formats.packed import Vector
+from inference.formats.packed_matrix import (
+    PLAIN_BITS,
+    PackedMatrix,
+    pack_codes,
+    padded_columns,
+    tiles,
+    to_bfloat16,
+)
+from inference.linear import DenseLinear
+from inference.loading import load_source
+from inference.packing.allocation import Option, allocate
+from inference.packing.calibration import second_moments, windows
+from inference.packing.quantizer import Quantized, quantize, quantize_rows, rough_error
+from inference.packing.sensitivity import sensitivity
+from inference.text import TextModel
+from lanai.errors import UnsupportedModel
+
+__all__ = ["Packed", "pack"]
+
+WINDOWS: Final = 48
+BACKWARD_WINDOWS: Final = 6
+LOW_BITS: Final = (2, 3, 4)
+_BODY: Final = {
+    "qkv": ("q", "k", "v"),
+    "output": ("output",),
+    "gate_up": ("gate", "up"),
+    "down": ("down",),
+}
+Say = Callable[[str], None]
+
+
+@dataclass(slots=True, kw_only=True)
+class Packed:
+    """What goes into the file."""
+
+    config: DecoderConfig
+    group: int
+    matrices: dict[str, PackedMatrix] = field(default_factory=dict)
+    vectors: dict[str, Vector] = field(default_factory=dict)
+
+
+def pack(source: Path, text: TextModel, calibration: str, *, bits: float, say: Say) -> Packed:
+    """``bits``: what a weight of the layers' matrices may take on average, scales included."""
+    decoder, weights = load_source(source, precision="float32")  # 1
+    if decoder.config.sandwich_norms:
+        raise UnsupportedModel("this family cannot be packed yet", hint="families: llama, qwen")
+    pieces = windows(text, calibration, WINDOWS)
+    packer = _Packer(decoder, weights, say)
+    with torch.no_grad():
+        packer.allocate(pieces[:: max(1, len(pieces) // BACKWARD_WINDOWS)], bits)  # 2
+        packer.layers([decoder.embedding(ids) for ids in pieces])  # 3
+        packer.ends()  # 4
+    return packer.packed
+
+
+class _Packer:
+    def __init__(self, decoder: Decoder, weights: DecoderWeights, say: Say) -> None:
+        self._decoder = decoder
+        self._weights = weights
+        self._say = say
+        widths = [decoder.config.width]
+        widths += [shape.ffn_width for shape in decoder.config.shapes]
+        widths += [shape.attention_width for shape in decoder.config.shapes]
+        group = 64 if all(width % 64 == 0 for width in widths) else 32
+        self.packed = Packed(config=decoder.config, group=group)
+        self._bits: dict[str, int] = {}
+
+    def allocate(self, pieces: Sequence[Tensor], bits: float) -> None:
+        """2. ``_bits`` by matrix name."""
+        moments = sensitivity(self._decoder, pieces)
+        options: dict[str, list[Option]] = {}
+        total = 0
+        for layer in range(self._decoder.config.layers):
+            for part in _BODY:
+                seen = moments[layer, part]
+                first = 0
+                for name, weight in self._parts(layer, part):
+                    slopes = seen.slopes[first : first + weight.shape[0]]
+                    first += weight.shape[0]
+                    total += weight.numel()
+                    options[name] = [
+                        Option(
+                            bits=low,
+                            size=_size(weight.shape[0], weight.shape[1], low, self.packed.group),
+                            cost=rough_error(
+                                weight, seen.inputs, slopes, bits=low, group=self.packed.group
+                            ),
+                        )
+                        for low in LOW_BITS
+                    ]
+        self._bits = allocate(options, bits * total)
+        counts = {low: list(self._bits.values()).count(low) for low in LOW_BITS}
+        self._say("allocated " + ", ".join(f"{n} at {low} bits" for low, n in counts.items()))
+
+    def layers(self, stream: list[Tensor]) -> None:
+        """3. ``stream``: residual stream of each window, (n, width)."""
+        for index, layer in enumerate(self._decoder.layers):
+            stream = self._attention(index, layer, stream)
+            stream = self._feed_forward(index, layer, stream)
+            self._say(f"layer {index + 1} of {self._decoder.config.layers}")
+
+    def _attention(self, index: int, layer: Layer, stream: list[Tensor]) -> list[Tensor]:
+        attention = layer.attention
+        normed = [layer.attention_norm(x) for x in stream]
+        self._replace(index, "qkv", attention, normed)
+        attention.output = _Through()
+        mixed = [attention(x, self._room(index, len(x))) for x in normed]
+        self._replace(index, "output", attention, mixed)
+        return [x + attention.output(seen) for x, seen in zip(stream, mixed, strict=True)]
+
+    def _feed_forward(self, index: int, layer: Layer, stream: list[Tensor]) -> list[Tensor]:
+        normed = [layer.ffn_norm(x) for x in stream]
+        self._replace(index, "gate_up", layer, normed)
+        inner = []
+        for x in normed:
+            gate, up = layer.gate_up(x).chunk(2, -1)
+            inner.append(layer.activation(gate).mul_(up))
+        self._replace(index, "down", layer, inner)
+        return [x + layer.down(seen) for x, seen in zip(stream, inner, strict=True)]
+
+    def _replace(
+        self, index: int, part: str, owner: Attention | Layer, inputs: list[Tensor]
+    ) -> None:
+        """Quantize the matrices of ``part`` and put their rounded form in its place."""
+        moments = second_moments(inputs)
+        rounded = []
+        for name, weight in self._parts(index, part):
+            low, group = self._bits[name], self.packed.group
+            quantized = quantize(weight, moments, bits=low, group=group)
+            self.packed.matrices[name] = _matrix(quantized, low, group)
+            rounded.append(quantized.dense(group))
+        bias = self._bias(index) if part == "qkv" else None
+        setattr(owner, part, DenseLinear(torch.cat(rounded), bias))
+
+    def _room(self, index: int, count: int) -> Cache:
+        shapes = [(shape.kv_heads, shape.head_width) for shape in self._decoder.config.shapes]
+        # Only this layer's rows are used.
+        shapes = [shape if at == index else (1, 1) for at, shape in enumerate(shapes)]
+        return Cache(shapes, count, torch.float32, torch.device("cpu"))
+
+    def _parts(self, index: int, part: str) -> list[tuple[str, Tensor]]:
+        """(name, weight) of the matrices that read the same input, in row order."""
+        config, shape = self._decoder.config, self._decoder.config.shapes[index]
+        match part:
+            case "qkv":
+                whole = self._weights.qkv(config.width, shape, index)[0].dense()
+                sizes = [shape.attention_width, shape.kv_width, shape.kv_width]
+            case "gate_up":
+                whole = self._weights.gate_up(config.width, shape, index).dense()
+                sizes = [shape.ffn_width] * 2
+            case _:
+                columns = shape.attention_width if part == "output" else shape.ffn_width
+                whole = self._weights.matrix(part, (config.width, columns), index).dense()
+                sizes = [config.width]
+        names = [f"layers.{index}.{name}" for name in _BODY[part]]
+        return list(zip(names, torch.split(whole, sizes), strict=True))
+
+    def _bias(self, index: int) -> Tensor | None:
+        shape = self._decoder.config.shapes[index]
+        return self._weights.qkv(self._decoder.config.width, shape, index)[1]
+
+    def ends(self) -> None:
+        """4."""
+        config, weights = self._decoder.config, self._weights
+        for name in ("embedding", "head"):
+            if weights.has(name):
+                table = weights.matrix(name, (config.vocabulary, config.width)).dense()
+                self.packed.matrices[name] = _plain(table, self.packed.group)
+        self._vector("final_norm", weights.norm("final_norm", config.width))
+        if weights.has("rope_factors"):
+            half = config.shapes[0].head_width // 2
+            self._vector("rope_factors", weights.vector("rope_factors", half))
+        for index, shape in enumerate(config.shapes):
+            self._layer_vectors(index, shape.head_width)
+
+    def _layer_vectors(self, index: int, head_width: int) -> None:
+        config, shape = self._decoder.config, self._decoder.config.shapes[index]
+        sizes = {"attention_norm": config.width, "ffn_norm": config.width}
+        if config.qk_norm:
+            sizes |= {"q_norm": head_width, "k_norm": head_width}
+        for name, size in sizes.items():
+            self._vector(f"layers.{index}.{name}", self._weights.norm(name, size, index))
+        if (bias := self._bias(index)) is not None:
+            cuts = [shape.attention_width, shape.kv_width, shape.kv_width]
+            for name, part in zip(
+                ("q_bias", "k_bias", "v_bias"), torch.split(bias, cuts), strict=True
+            ):
+                self._vector(f"layers.{index}.{name}", part)
+
+    def _vector(self, name: str, values: Tensor) -> None:
+        self.packed.vectors[name] = values.float().numpy()
+
+
+class _Through:
+    """In the place of the output matrix: shows what would enter it."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return x
+
+
+def _size(rows: int, columns: int, bits: int, group: int) -> float:
+    """Bits a matrix takes in the file."""
+    high, wide = tiles(rows) * 16, padded_columns(columns, group)
+    return high * wide * (bits + 8 / group) + 16 * high + 8 * (1 << bits)
+
+
+def _matrix(quantized: Quantized, bits: int, group: int) -> PackedMatrix:
+    rows, columns = quantized.codes.shape
+    return PackedMatrix(
+        shape=(rows, columns),
+        bits=bits,
+        group=group,
+        codes=pack_codes(quantized.codes.numpy(), bits, group),
+        row_scale=_row_scale(quantized.row_scale),
+        palette=quantized.palette.numpy(),
+        scales=_by_tile(quantized.scales.numpy()),
+    )
+
+
+def _plain(table: Tensor, group: int) -> PackedMatrix:
+    values, scale = quantize_rows(table)
+    rows, columns = table.shape
+    return PackedMatrix(
+        shape=(rows, columns),
+        bits=PLAIN_BITS,
+        group=group,
+        codes=pack_codes(values.numpy().view(np.uint8), PLAIN_BITS, group),
+        row_scale=_row_scale(scale),
+    )
+
+
+def _row_scale(scale: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.uint16]]:
+    whole = np.zeros(tiles(len(scale)) * 16, np.float32)
+    whole[: len(scale)] = scale.numpy()
+    return to_bfloat16(whole)
+
+
+def _by_tile(
+    groups: np.ndarray[tuple[int, ...], np.dtype[np.uint8]],
+) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """(rows, groups) to (tiles, groups, 16)."""
+    whole = np.zeros((tiles(groups.shape[0]) * 16, groups.shape[1]), np.uint8)
+    whole[: groups.shape[0]] = groups
+    return np.ascontiguousarray(whole.reshape(-1, 16, groups.shape[1]).transpose(0, 2, 1))
