@@ -72,6 +72,7 @@ class Event(StrEnum):
     LEAF_APPENDED = "leaf_appended"
     CHECKPOINT_SIGNED = "checkpoint_signed"
     CHECKPOINT_COSIGNED = "checkpoint_cosigned"
+    TRUST_SIGNED = "trust_signed"
     LIBRARY_MESSAGE = "library_message"
     UNSAFE_EVIDENCE = "unsafe_evidence"
 

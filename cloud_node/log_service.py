@@ -25,6 +25,7 @@ from cloud_node.publishing import Publisher, WitnessEndpoint, WitnessPeer
 from cloud_node.refusals import refusing
 from cloud_node.service import Service, ServiceConfig, main
 from cloud_node.static_files import StaticServer
+from cloud_node.trust_refresh import TrustRefresh, refresh_trust
 from lanai.errors import CloudRefused, LogRejected, RefusalCode
 from protos.lanai.v1alpha import log_pb2 as wire
 from protos.lanai.v1alpha import log_pb2_grpc as stubs
@@ -56,6 +57,8 @@ class LogConfig(ServiceConfig):
     witnesses: list[WitnessEndpoint]
     quorum: int = Limit(ge=1)
     refresh_s: float = Limit(300.0, gt=0)
+    trust: TrustRefresh | None = None
+    """The trust root's metadata in the public tree, when this process keeps it fresh."""
 
     @property
     def folder(self) -> Path:
@@ -205,6 +208,10 @@ async def run(config: LogConfig, service: Service) -> None:
         refreshing = asyncio.create_task(methods.refresh_forever(config.refresh_s))
         refreshing.add_done_callback(lambda _: service.stopping.set())
         closing.callback(refreshing.cancel)
+        if config.trust is not None:
+            signing = asyncio.create_task(refresh_trust(config.trust, service.log))
+            signing.add_done_callback(lambda _: service.stopping.set())
+            closing.callback(signing.cancel)
         await serve(
             service,
             config.listen,

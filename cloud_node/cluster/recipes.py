@@ -11,6 +11,7 @@ from cloud_node.cluster.layout import ClusterLayout
 from cloud_node.cluster.plan import ClusterPlan
 from cloud_node.cluster.ports import free_port
 from cloud_node.cluster.processes import write_private
+from cloud_node.cluster.trust import trust_keys, trust_tree
 from cloud_node.cluster.unsafe_swtpm import UnsafeSwtpm
 from cloud_node.gateway.process import GatewayConfig
 from cloud_node.issuer import AccountBook, IssuerConfig
@@ -25,6 +26,7 @@ from cloud_node.service import PinnedEndpoint
 from cloud_node.store.config import StoreConfig
 from cloud_node.store.embedded import store_url
 from cloud_node.store.roles import Passwords, Role
+from cloud_node.trust_refresh import TrustRefresh
 from cloud_node.witness import WitnessConfig, create_state
 from trust.attestation import AllOf, EvidencePolicy, One, UnsafeSoftwarePolicy
 from trust.keys import KeyRecord
@@ -127,6 +129,7 @@ class Recipes:
             credential_sha256=hashlib.sha256(self.operator).hexdigest(),
             witnesses=[endpoint],
             quorum=1,
+            trust=TrustRefresh(tree=trust_tree(self.layout), keys=trust_keys(self.layout)),
         )
 
     def node(self, name: str, log: PinnedEndpoint) -> NodeConfig:

@@ -18,7 +18,7 @@ __all__ = ["publish_trust", "published_roots", "rotate_trust", "trust_keys", "tr
 
 def trust_tree(layout: ClusterLayout) -> Path:
     """The folder of the public tree that devices update from."""
-    return layout.folder / "public" / "tuf"
+    return layout.public / "tuf"
 
 
 def trust_keys(layout: ClusterLayout) -> Path:
