@@ -128,7 +128,7 @@ def _parse(line: bytes) -> "Verb | _Refused":
     """The verb of one line, or why it is none."""
     try:
         asked = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return _Refused.MALFORMED
     if not isinstance(asked, dict) or asked.keys() != {"verb"}:
         return _Refused.MALFORMED
