@@ -1,15 +1,18 @@
 """What this device was enrolled with, for commands that judge by it: trust root and checkpoint."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lanai.errors import CloudUnavailable, StoreError
 from lanai.folders import Folders
 from lanai.settings import Settings
-from trust.bundle import Checkpoint
 from trust.root import MAX_ROOT_CHARACTERS, TrustRoot
 from trust.updates import TrustRootStore
 
-__all__ = ["stored_checkpoint", "trust_root"]
+if TYPE_CHECKING:
+    from device_agent.cloud.checkpoints import CheckpointStore
+
+__all__ = ["checkpoints", "trust_root"]
 
 
 def trust_root(policy: Path | None = None) -> TrustRoot:
@@ -24,11 +27,11 @@ def trust_root(policy: Path | None = None) -> TrustRoot:
     return root
 
 
-def stored_checkpoint(root: TrustRoot, folders: Folders) -> Checkpoint | None:
-    """The newest checkpoint of the root's log that this device verified; None before the first."""
+def checkpoints(root: TrustRoot, folders: Folders) -> "CheckpointStore":
+    """What this device remembers of the root's log."""
     from device_agent.cloud.checkpoints import CheckpointStore
 
-    return CheckpointStore.of(root, folders.state / "checkpoints").newest()
+    return CheckpointStore.of(root, folders.state / "checkpoints")
 
 
 def _enrolled(folders: Folders) -> TrustRoot:

@@ -1,102 +1,113 @@
-"""Where a whole log can be read from: its folder of tiles, or its gRPC service."""
+"""Where a whole log can be read from: a folder, a web server, or the relay.
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+All of it is outside data, and the same files everywhere (c2sp.org/tlog-tiles).
+"""
+
+import http.client
+import urllib.error
+import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import IO, TYPE_CHECKING, Final, NoReturn
 
-from lanai.errors import CloudUnavailable, LogRejected, Rejection
-from trust.log.files import read_file
-from trust.log.tiles import read_entries, read_tree
-from trust.root import Endpoint
+from lanai.errors import CloudUnavailable, LogRejected, Rejection, UsageError
+from trust.log.files import mapped_errors
+from trust.log.notes import MAX_NOTE_BYTES
 
 if TYPE_CHECKING:
-    import grpc
+    from device_agent.relay_view import RelayView
+    from trust.log.published import FileReader
 
-__all__ = ["FolderSource", "GrpcSource", "LogSource"]
+__all__ = ["FolderSource", "HttpSource", "RelaySource", "read_checkpoint"]
 
-BATCH: Final = 256
 TIMEOUT_S: Final = 10.0
-TLS_NAME: Final = "lanai.internal"
+NOT_FOUND: Final = 404
 
 
-class LogSource(Protocol):
-    """A log as its readers see it. All of it is outside data."""
-
-    def checkpoint(self) -> bytes:
-        """The newest public checkpoint, a signed note."""
-
-    def leaves(self, size: int) -> Iterator[bytes]:
-        """The first ``size`` leaves, or fewer when there are no more."""
+def read_checkpoint(files: "FileReader") -> bytes:
+    """The newest public checkpoint, a signed note. Raises ``CloudUnavailable`` without one."""
+    note = files.read("checkpoint", MAX_NOTE_BYTES)
+    if note is None:
+        raise CloudUnavailable(
+            "there is no public log", hint="give a folder or an address with `checkpoint` below it"
+        )
+    if len(note) > MAX_NOTE_BYTES:
+        raise LogRejected("the checkpoint is too long", reason=Rejection.TOO_LARGE)
+    return note
 
 
 class FolderSource:
-    """A folder of tiles (c2sp.org/tlog-tiles), such as a cluster's own log."""
+    """A folder of tiles, such as a cluster's own log."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def checkpoint(self) -> bytes:
-        """Raises ``CloudUnavailable`` when the folder shows no checkpoint."""
-        note = read_file(self._folder / "checkpoint")
-        if note is None:
-            raise CloudUnavailable(
-                f"{self._folder} holds no public log", hint="give the folder with `checkpoint`"
-            )
-        return note
-
-    def leaves(self, size: int) -> Iterator[bytes]:
-        """Raises ``LogRejected`` when tiles and entries disagree."""
-        return read_entries(self._folder, read_tree(self._folder, size), 0, size)
+    def read(self, path: str, limit: int) -> bytes | None:
+        """Raises ``StoreError`` for a file that cannot be read."""
+        with mapped_errors(self._folder / path):
+            try:
+                with (self._folder / path).open("rb") as file:
+                    return file.read(limit + 1)
+            except FileNotFoundError:
+                return None
 
 
-class GrpcSource:
-    """The log's service at one address, pinned to one certificate. grpc is imported on use."""
+class HttpSource:
+    """Files below a URL, such as the ones a content network serves."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
+    def __init__(self, url: str) -> None:
+        """``url`` is the log's prefix: the checkpoint is at ``<url>/checkpoint``.
 
-    def checkpoint(self) -> bytes:
+        Raises ``UsageError`` for anything but http and https.
+        """
+        if not url.startswith(("http://", "https://")):
+            raise UsageError("the log's address begins with http:// or https://")
+        self._url = url.rstrip("/")
+        # Neither a proxy of the environment nor a redirect decides where a log is read.
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect())
+
+    def read(self, path: str, limit: int) -> bytes | None:
         """Raises ``CloudUnavailable``."""
-        from protos.lanai.v1alpha import log_pb2, log_pb2_grpc
-
-        with self._channel() as channel:
-            request = log_pb2.CheckpointRequest()
-            return log_pb2_grpc.LogStub(channel).Checkpoint(request, timeout=TIMEOUT_S).note
-
-    def leaves(self, size: int) -> Iterator[bytes]:
-        """Raises ``CloudUnavailable``, and ``LogRejected`` when more comes than was asked for."""
-        from protos.lanai.v1alpha import log_pb2, log_pb2_grpc
-
-        with self._channel() as channel:
-            stub, start = log_pb2_grpc.LogStub(channel), 0
-            while start < size:
-                count = min(BATCH, size - start)
-                request = log_pb2.EntriesRequest(start=start, count=count)
-                batch = stub.Entries(request, timeout=TIMEOUT_S).leaves
-                if len(batch) > count:
-                    raise LogRejected("more leaves than asked for", reason=Rejection.MALFORMED)
-                if not batch:
-                    return
-                yield from batch
-                start += len(batch)
-
-    @contextmanager
-    def _channel(self) -> "Iterator[grpc.Channel]":
-        import grpc
-
-        pinned = grpc.ssl_channel_credentials(self._endpoint.certificate.encode("ascii"))
-        options = (
-            ("grpc.ssl_target_name_override", TLS_NAME),
-            ("grpc.enable_http_proxy", 0),
-            ("grpc.service_config_disable_resolution", 1),
+        request = urllib.request.Request(  # noqa: S310  http and https only, see __init__
+            f"{self._url}/{path}", headers={"Accept-Encoding": "identity"}
         )
         try:
-            with grpc.secure_channel(self._endpoint.address, pinned, options) as channel:
-                yield channel
-        except grpc.RpcError:
-            # Its text is the peer's.
-            raise CloudUnavailable(
-                f"the log at {self._endpoint.address} did not answer",
-                hint="check address and certificate",
-            ) from None
+            with self._opener.open(request, timeout=TIMEOUT_S) as answer:
+                data: bytes = answer.read(limit + 1)
+        except urllib.error.HTTPError as error:
+            with error:
+                if error.code == NOT_FOUND:
+                    return None
+            raise self._silent() from None
+        except (OSError, ValueError, http.client.HTTPException):
+            raise self._silent() from None
+        return data
+
+    def _silent(self) -> CloudUnavailable:
+        return CloudUnavailable(f"no log answers at {self._url}", hint="check the address")
+
+
+class RelaySource:
+    """The cluster's own log, through the relay, which does not see what is read."""
+
+    def __init__(self, view: "RelayView") -> None:
+        self._view = view
+
+    def read(self, path: str, limit: int) -> bytes | None:
+        """Raises ``CloudError``, ``TrustError``."""
+        data = self._view.file(f"log/{path}")
+        return None if data is None else data[: limit + 1]
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirect is an error, not another place to look."""
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: http.client.HTTPMessage,
+        newurl: str,
+    ) -> NoReturn:
+        raise urllib.error.HTTPError(req.full_url, code, "redirect refused", headers, fp)

@@ -13,7 +13,7 @@ from trust.log.checkpoint import Checkpoint
 from trust.log.merkle import Tree, leaf_hash
 from trust.witnessed import SignedCheckpoint
 
-__all__ = ["LogAudit", "audit_log"]
+__all__ = ["PURPOSES", "LogAudit", "audit_log"]
 
 
 PURPOSES: Final[tuple[KeyPurpose, ...]] = ("issuer", "gateway")

@@ -1,21 +1,43 @@
 """``lanai attest``: measure this installation, look at a node's bundle, verify one."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from lanai.cli.output import complain, emit_json, json_option, say
-from lanai.errors import TrustError
+from lanai.errors import CloudUnavailable, TrustError, UsageError
 from lanai.folders import Folders
 
 if TYPE_CHECKING:
+    from device_agent.relay_view import RelayView
+    from trust.attestation import Release
     from trust.bundle import NodeBundle
+    from trust.root import TrustRoot
     from trust.verification import VerifiedNode
 
 __all__ = ["attest"]
+
+MAX_CONFIG_CHARACTERS = 256 * 1024
+F = TypeVar("F", bound=Callable[..., Any])
+folder_type = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+def fetch_options(command: F) -> F:
+    """``--fetch``, ``--node`` and ``--out``: a bundle from the relay instead of a file."""
+    options = (
+        click.option("--fetch", is_flag=True, help="fetch a bundle through the relay"),
+        click.option("--node", default="", metavar="ID", help="of the node whose id begins so"),
+        click.option(
+            "--out", type=click.Path(dir_okay=False, path_type=Path), help="keep the bundle here"
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,34 +74,51 @@ def attest() -> None:
 
 
 @attest.command()
+@click.option("--model", type=folder_type, help="measure this model folder")
+@click.option("--tree", type=folder_type, help="packages installed here (default: this program's)")
 @click.option(
-    "--model",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="measure a model folder too",
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="a node's configuration: prints the whole release record",
 )
 @json_option
-def measure(model: Path | None, as_json: bool) -> None:
-    """Print the digest of the software installed here, as a release record names it.
+def measure(model: Path | None, tree: Path | None, config: Path | None, as_json: bool) -> None:
+    """Compute what a release record says, from files: the same files give the same digests.
 
     Nobody attests it: it is for comparing with a record in the log.
     """
     from trust.attestation import measure_folder, measure_software
 
-    software = measure_software()
-    details: dict[str, str | int] = {"software": software}
-    if model is not None:
-        details["weights"] = measure_folder(model)
-    Finding(verified=False, evidence=None, measurement=software, details=details).show(
-        as_json=as_json
-    )
+    if config is not None:
+        release = _measured(config, model, tree)
+        details: dict[str, str | int] = {
+            **_release_claims(release),
+            "record": release.canonical().decode("ascii"),
+        }
+        found = release.digest()
+    else:
+        found = measure_software(tree=tree)
+        details = {"software": found}
+        if model is not None:
+            details["weights"] = measure_folder(model)
+    Finding(verified=False, evidence=None, measurement=found, details=details).show(as_json=as_json)
 
 
 @attest.command()
-@click.argument("bundle", type=click.File("rb"))
+@click.argument("bundle", type=click.File("rb"), required=False)
+@fetch_options
 @json_option
-def show(bundle: IO[bytes], as_json: bool) -> None:
+def show(bundle: IO[bytes] | None, fetch: bool, node: str, out: Path | None, as_json: bool) -> None:
     """Print what BUNDLE (a serialized NodeBundle, or - for stdin) claims, unverified."""
-    claimed = _read(bundle)
+    from device_agent.enrolment import trust_root
+
+    if fetch and bundle is None:
+        with _view(trust_root()) as view:
+            claimed = _fetched(view, node)
+    else:
+        claimed = _read(_given(bundle, fetch))
+    if out is not None:
+        out.write_bytes(claimed.serialize())
     say("nothing here is verified: `lanai attest verify` does that")
     Finding(
         verified=False,
@@ -90,20 +129,40 @@ def show(bundle: IO[bytes], as_json: bool) -> None:
 
 
 @attest.command()
-@click.argument("bundle", type=click.File("rb"))
+@click.argument("bundle", type=click.File("rb"), required=False)
 @click.option(
     "--policy",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
     help="a trust root instead of the enrolled one",
 )
+@fetch_options
 @json_option
-def verify(bundle: IO[bytes], policy: Path | None, as_json: bool) -> int:
-    """Verify BUNDLE as before a request. Exit 0 when the device would seal to it, 10 when not."""
+def verify(
+    bundle: IO[bytes] | None,
+    policy: Path | None,
+    fetch: bool,
+    node: str,
+    out: Path | None,
+    as_json: bool,
+) -> int:
+    """Verify BUNDLE as before a request. Exit 0 when the device would seal to it, 10 when not.
+
+    When this device stored another checkpoint of the log, the proof that both are of one history is
+    fetched through the relay.
+    """
+    from device_agent.enrolment import trust_root
+
     claimed: NodeBundle | None = None
     try:
-        claimed = _read(bundle)
-        node, compared = _verified(claimed, policy)
+        root = trust_root(policy)
+        with _view(root) as view:
+            claimed = (
+                _fetched(view, node) if fetch and bundle is None else _read(_given(bundle, fetch))
+            )
+            if out is not None:
+                out.write_bytes(claimed.serialize())
+            verified = _verified(claimed, root, view)
     except TrustError as error:
         Finding(
             verified=False,
@@ -114,28 +173,65 @@ def verify(bundle: IO[bytes], policy: Path | None, as_json: bool) -> int:
         ).show(as_json=as_json)
         complain(error.message, hint=error.hint)
         return error.exit_code
-    if not compared:
-        say("not compared with the stored checkpoint: that needs the log's proof")
     Finding(
         verified=True,
-        evidence=node.evidence_kind,
-        measurement=node.measurement,
-        details=_claims(claimed) | {"log_size": node.checkpoint.size},
+        evidence=verified.evidence_kind,
+        measurement=verified.measurement,
+        details=_claims(claimed) | {"log_size": verified.checkpoint.size},
     ).show(as_json=as_json)
     return 0
 
 
-def _verified(bundle: "NodeBundle", policy: Path | None) -> "tuple[VerifiedNode, bool]":
-    """The node, and whether its checkpoint was compared with the one this device stored."""
-    from device_agent.enrolment import stored_checkpoint, trust_root
+def _verified(bundle: "NodeBundle", root: "TrustRoot", view: "RelayView") -> "VerifiedNode":
+    """The node, judged beside what this device stored of the log. Raises as a request would."""
+    from device_agent.enrolment import checkpoints
     from trust.verification import NodeVerifier
 
-    root = trust_root(policy)
     verifier = NodeVerifier(root, clock=time.time)
-    seen = stored_checkpoint(root, Folders.standard())
-    if verifier.consistency_needed(bundle, seen) is not None:
-        return verifier.verify(bundle), False
-    return verifier.verify(bundle, seen=seen), seen is not None
+    seen = checkpoints(root, Folders.standard()).newest()
+    sizes = verifier.consistency_needed(bundle, seen)
+    proof = () if sizes is None else view.consistency(*sizes)
+    return verifier.verify(bundle, seen=seen, consistency=proof)
+
+
+def _view(root: "TrustRoot") -> "RelayView":
+    """Connects when something is asked of it, and not before."""
+    from device_agent.relay_view import RelayView
+
+    return RelayView(root, Folders.standard().state / "checkpoints")
+
+
+def _given(bundle: IO[bytes] | None, fetch: bool) -> IO[bytes]:
+    if bundle is None or fetch:
+        raise UsageError("give a bundle's file, or --fetch", hint="lanai attest verify --help")
+    return bundle
+
+
+def _fetched(view: "RelayView", node: str) -> "NodeBundle":
+    """The one node whose id begins so; the first of all when nothing is said."""
+    found = [bundle for bundle in view.bundles() if bundle.node_id.hex().startswith(node)]
+    if not found:
+        raise CloudUnavailable("the gateway shows no such node", hint="see `lanai cloud status`")
+    return found[0]
+
+
+def _measured(config: Path, model: Path | None, tree: Path | None) -> "Release":
+    """The record a node of this configuration would have. Raises ``TrustError``."""
+    from trust.attestation import Release, measure_folder, measure_software
+    from trust.attestation.configuration import MeasuredSettings, measure_configuration
+    from trust.strict import malformed, read_object
+
+    values = read_object(config.read_bytes().decode("utf-8", "replace"), limit=MAX_CONFIG_CHARACTERS)
+    settings, folder = MeasuredSettings.of(values), model or values.get("model_folder")
+    if not isinstance(folder, str | Path):
+        raise malformed("the configuration names no model folder")
+    return Release(
+        software=measure_software(tree=tree),
+        weights=measure_folder(Path(folder)),
+        configuration=measure_configuration(settings, tree=tree),
+        model=settings.model_name,
+        context_tokens=settings.context_tokens,
+    )
 
 
 def _read(file: IO[bytes]) -> "NodeBundle":
@@ -148,11 +244,17 @@ def _read(file: IO[bytes]) -> "NodeBundle":
 def _claims(bundle: "NodeBundle") -> dict[str, str | int]:
     return {
         "node": bundle.node_id.hex(),
-        "model": bundle.release.model,
-        "context_tokens": bundle.release.context_tokens,
-        "software": bundle.release.software,
-        "weights": bundle.release.weights,
-        "configuration": bundle.release.configuration,
+        **_release_claims(bundle.release),
         "not_before": bundle.not_before,
         "expires_at": bundle.expires_at,
+    }
+
+
+def _release_claims(release: "Release") -> dict[str, str | int]:
+    return {
+        "model": release.model,
+        "context_tokens": release.context_tokens,
+        "software": release.software,
+        "weights": release.weights,
+        "configuration": release.configuration,
     }

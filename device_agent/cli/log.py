@@ -1,19 +1,20 @@
 """``lanai log``: what this device knows of the transparency log, and a replay of all of it."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import click
 
 from lanai.cli.output import complain, emit_json, json_option, say
-from lanai.errors import CloudUnavailable, ConfigError, TrustError, UsageError
+from lanai.errors import CloudUnavailable, TrustError, UsageError
 from lanai.folders import Folders
-from lanai.settings import Settings
 
 if TYPE_CHECKING:
-    from device_agent.log_sources import LogSource
     from trust.bundle import Checkpoint, LogProof
+    from trust.log.published import FileReader
     from trust.root import TrustRoot
     from trust.witnessed import SignedCheckpoint
 
@@ -33,21 +34,28 @@ def log() -> None:
 @log.command()
 @policy_option
 @json_option
-def show(policy: Path | None, as_json: bool) -> None:
-    """Print the newest checkpoint this device verified and stored.
-
-    ``witnesses`` are those the trust root names; at least ``quorum`` of them cosigned it.
-    """
-    from device_agent.enrolment import stored_checkpoint, trust_root
+def show(policy: Path | None, as_json: bool) -> int:
+    """Print the newest checkpoint this device verified and stored, and who cosigned it."""
+    from device_agent.enrolment import checkpoints, trust_root
 
     root = trust_root(policy)
-    seen = stored_checkpoint(root, Folders.standard())
+    store = checkpoints(root, Folders.standard())
+    seen = store.newest()
     if seen is None:
         raise CloudUnavailable(
             "no checkpoint is stored yet", hint="the first request to the cloud stores one"
         )
-    names = [key.name for key in root.witness_verifiers]
-    _print(seen, names, {"quorum": root.quorum}, as_json=as_json)
+    note = store.note()
+    if note is None:
+        say("its cosignatures were not kept: the next newer checkpoint brings them")
+        _print(seen, [], {"quorum": root.quorum}, as_json=as_json)
+        return 0
+    try:
+        signed = _signed(root, note)
+    except TrustError as error:
+        return _refused(error, as_json=as_json)
+    _print_signed(signed, {"quorum": root.quorum}, as_json=as_json)
+    return 0
 
 
 @log.command()
@@ -78,70 +86,80 @@ def verify(file: IO[bytes], leaf: Path | None, policy: Path | None, as_json: boo
 
 @log.command()
 @click.argument("folder", required=False, type=click.Path(file_okay=False, path_type=Path))
-@click.option("--log", "address", metavar="HOST:PORT", help="read from the log's service")
-@click.option("--certificate", type=existing, help="the one certificate it must show (PEM)")
+@click.option("--url", metavar="URL", help="read from a web server: URL/checkpoint, URL/tile/…")
 @policy_option
 @json_option
-def audit(
-    folder: Path | None,
-    address: str | None,
-    certificate: Path | None,
-    policy: Path | None,
-    as_json: bool,
-) -> int:
-    """Replay the whole log and compare it with its checkpoint and with what this device stored.
+def audit(folder: Path | None, url: str | None, policy: Path | None, as_json: bool) -> int:
+    """Replay the whole log: every leaf, every tile, every key, and what this device stored.
 
-    FOLDER holds the log's tiles; without it and --log, the local cluster's are read.
+    FOLDER holds the log's tiles; without it and --url, the log is read through the relay. What was
+    found in order is remembered. Exit 10 when it is refused.
     """
-    from device_agent.enrolment import stored_checkpoint, trust_root
-    from trust.audit import audit_log
+    from device_agent.enrolment import checkpoints, trust_root
 
+    if folder is not None and url is not None:
+        raise UsageError("a folder or --url, not both", hint="lanai log audit --help")
     root = trust_root(policy)
-    source = _source(folder, address, certificate)
-    seen = stored_checkpoint(root, Folders.standard())
+    store = checkpoints(root, Folders.standard())
     try:
-        signed = _signed(root, source.checkpoint(), now=time.time())
-        audited = audit_log(
-            signed,
-            source.leaves(signed.checkpoint.size),
-            seen=seen,
-            key_max_lifetime_s=root.key_max_lifetime_s,
-        )
+        seen = store.newest()
+        with _source(root, folder, url) as files:
+            note, signed, details = _replayed(root, files, seen)
+        store.advance(signed.checkpoint, note=note)
     except TrustError as error:
         return _refused(error, as_json=as_json)
-    details = {
-        "verified": True,
-        "reasons": [],
-        "releases": len(audited.releases),
-        "unreadable": audited.unreadable,
-        "stored_size": None if seen is None else seen.size,
-    }
     _print_signed(signed, details, as_json=as_json)
     return 0
 
 
-def _source(folder: Path | None, address: str | None, certificate: Path | None) -> "LogSource":
-    from device_agent.log_sources import FolderSource, GrpcSource
-    from trust.root import Endpoint
+def _replayed(
+    root: "TrustRoot", files: "FileReader", seen: "Checkpoint | None"
+) -> "tuple[bytes, SignedCheckpoint, dict[str, Any]]":
+    """The checkpoint's note, what it says, and what was found. Raises ``TrustError``."""
+    from device_agent.log_sources import read_checkpoint
+    from trust.audit import PURPOSES, audit_log
+    from trust.key_windows import most_at_once
+    from trust.log.published import check_tiles, published_leaves
 
-    if address is None:
-        if certificate is not None:
-            raise UsageError("--certificate belongs to --log", hint="lanai log audit --help")
-        return FolderSource(folder or _local_log())
-    if folder is not None or certificate is None:
-        raise UsageError("--log takes a --certificate and no folder", hint="lanai log audit --help")
-    try:
-        pem = certificate.read_text(encoding="ascii")
-        return GrpcSource(Endpoint(address=address, certificate=pem))
-    except (OSError, UnicodeDecodeError, TrustError) as error:
-        raise ConfigError(
-            "the log's address or certificate is not usable", hint="host:port, and one PEM block"
-        ) from error
+    note = read_checkpoint(files)
+    signed = _signed(root, note, now=time.time())
+    audited = audit_log(
+        signed,
+        published_leaves(files, signed.checkpoint.size),
+        seen=seen,
+        key_max_lifetime_s=root.key_max_lifetime_s,
+    )
+    details = {
+        "verified": True,
+        "reasons": [],
+        "tiles": check_tiles(files, audited.tree),
+        "releases": len(audited.releases),
+        "keys": {
+            purpose: {
+                "records": len(audited.keys_of(purpose)),
+                "most_at_once": most_at_once(audited.keys_of(purpose)),
+            }
+            for purpose in PURPOSES
+        },
+        "unreadable": audited.unreadable,
+        "stored_size": None if seen is None else seen.size,
+    }
+    return note, signed, details
 
 
-def _local_log() -> Path:
-    folders = Folders.standard()
-    return folders.state / "clusters" / Settings.load(folders=folders).settings.cluster / "log"
+@contextmanager
+def _source(root: "TrustRoot", folder: Path | None, url: str | None) -> "Iterator[FileReader]":
+    from device_agent.log_sources import FolderSource, HttpSource, RelaySource
+
+    if folder is not None:
+        yield FolderSource(folder)
+    elif url is not None:
+        yield HttpSource(url)
+    else:
+        from device_agent.relay_view import RelayView
+
+        with RelayView(root, Folders.standard().state / "checkpoints") as view:
+            yield RelaySource(view)
 
 
 def _signed(root: "TrustRoot", note: bytes, *, now: float | None = None) -> "SignedCheckpoint":
@@ -204,6 +222,14 @@ def _print(
     for name in witnesses:
         click.echo(f"  {name}" + (f"  cosigned at {times[name]}" if name in times else ""))
     if "releases" in details:
-        click.echo(f"{details['releases']} releases, {details['unreadable']} other leaves")
-        if details["stored_size"] is None:
-            say("nothing was stored to compare with")
+        _print_leaves(details)
+
+
+def _print_leaves(details: dict[str, Any]) -> None:
+    click.echo(f"{details['tiles']} tiles, {details['releases']} releases")
+    for purpose, found in details["keys"].items():
+        click.echo(f"{purpose}: {found['records']} keys, at most {found['most_at_once']} at once")
+    if details["unreadable"]:
+        click.echo(f"{details['unreadable']} other leaves")
+    if details["stored_size"] is None:
+        say("nothing was stored to compare with")

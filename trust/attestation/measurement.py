@@ -13,11 +13,16 @@ MEASURED_PACKAGES = ("lanai", "inference", "trust", "protos", "cloud_node")
 """What a node runs of ours. Its dependencies are pinned by the lock file, which is not in here."""
 
 
-def measure_software(packages: Iterable[str] = MEASURED_PACKAGES) -> str:
-    """SHA-256 (hex) over the ``*.py`` files of the installed ``packages``."""
+def measure_software(
+    packages: Iterable[str] = MEASURED_PACKAGES, *, tree: Path | None = None
+) -> str:
+    """SHA-256 (hex) over the ``*.py`` files of the installed ``packages``.
+
+    ``tree`` is the folder they are installed in; by default this program's own are measured.
+    """
     rows = []
     for name in sorted(packages):
-        folder = _package_folder(name)
+        folder = _package_folder(name) if tree is None else _in_tree(tree, name)
         rows += [(f"{name}/{path}", digest) for path, digest in _digests(folder, ".py")]
     return _combined(rows)
 
@@ -63,6 +68,12 @@ def _package_folder(name: str) -> Path:
     if spec is None or spec.origin is None:
         raise _unmeasurable(f"the package {name} is not installed as files")
     return Path(spec.origin).parent
+
+
+def _in_tree(tree: Path, name: str) -> Path:
+    if not (tree / name / "__init__.py").is_file():
+        raise _unmeasurable(f"{tree} holds no package {name}")
+    return tree / name
 
 
 def _unmeasurable(message: str) -> EvidenceRejected:

@@ -15,20 +15,23 @@ from trust.log.files import mapped_errors, read_file, write_durably
 from trust.log.merkle import HASH_BYTES, Tree, leaf_hash
 
 __all__ = [
+    "ENTRIES",
     "MAX_LEAF_BYTES",
+    "TILE_HEIGHT",
     "TILE_WIDTH",
     "decode_entries",
     "encode_entries",
     "read_entries",
     "read_tree",
     "tile_path",
+    "tile_ranges",
     "write_tiles",
 ]
 
 TILE_WIDTH = 256
 MAX_LEAF_BYTES = 2**16 - 1
-_TILE_HEIGHT = 8
-_ENTRIES = "entries"
+TILE_HEIGHT = 8
+ENTRIES = "entries"
 
 
 def tile_path(level: int | str, number: int, width: int = TILE_WIDTH) -> str:
@@ -47,13 +50,13 @@ def write_tiles(
 
     ``leaves(start, end)`` gives the contents of leaves. Raises ``StoreError``.
     """
-    for number, start, end in _changed(since, tree.size, level=0):
+    for number, start, end in tile_ranges(since, tree.size, level=0):
         data = encode_entries(leaves(start, end))
-        _write(folder, _ENTRIES, number, end - start, data)
+        _write(folder, ENTRIES, number, end - start, data)
     level = 0
-    while tree.size >> (_TILE_HEIGHT * level):
-        for number, start, end in _changed(since, tree.size, level=level):
-            hashes = [tree.complete(_TILE_HEIGHT * level, i) for i in range(start, end)]
+    while tree.size >> (TILE_HEIGHT * level):
+        for number, start, end in tile_ranges(since, tree.size, level=level):
+            hashes = [tree.complete(TILE_HEIGHT * level, i) for i in range(start, end)]
             _write(folder, str(level), number, end - start, b"".join(hashes))
         level += 1
 
@@ -64,7 +67,7 @@ def read_tree(folder: Path, size: int) -> Tree:
     Raises ``LogRejected`` when a tile is missing or has another length; ``StoreError``.
     """
     tree = Tree()
-    for number, start, end in _changed(0, size, level=0):
+    for number, start, end in tile_ranges(0, size, level=0):
         data = _read(folder, "0", number, end - start)
         if len(data) < (end - start) * HASH_BYTES or len(data) % HASH_BYTES:
             raise _damaged("a tile has the wrong length")
@@ -75,9 +78,9 @@ def read_tree(folder: Path, size: int) -> Tree:
 
 def read_entries(folder: Path, tree: Tree, start: int, end: int) -> Iterator[bytes]:
     """Leaves ``start..end``, each checked against ``tree``. Raises ``LogRejected``."""
-    for number, first, last in _changed(start, min(end, tree.size), level=0):
+    for number, first, last in tile_ranges(start, min(end, tree.size), level=0):
         width = min(TILE_WIDTH, tree.size - first)
-        leaves = decode_entries(_read(folder, _ENTRIES, number, width))
+        leaves = decode_entries(_read(folder, ENTRIES, number, width))
         if len(leaves) < last - first:
             raise _damaged("an entry bundle is too short")
         for index in range(max(start, first), last):
@@ -106,12 +109,12 @@ def decode_entries(data: bytes) -> list[bytes]:
     return leaves
 
 
-def _changed(since: int, size: int, *, level: int) -> Iterator[tuple[int, int, int]]:
+def tile_ranges(since: int, size: int, *, level: int) -> Iterator[tuple[int, int, int]]:
     """(number, start, end) of each tile at ``level`` that grew from ``since`` to ``size`` leaves.
 
     ``start`` and ``end`` count hashes of that level; every tile begins at a multiple of its width.
     """
-    first, total = since >> (_TILE_HEIGHT * level), size >> (_TILE_HEIGHT * level)
+    first, total = since >> (TILE_HEIGHT * level), size >> (TILE_HEIGHT * level)
     if first >= total:
         return
     for number in range(first // TILE_WIDTH, (total - 1) // TILE_WIDTH + 1):

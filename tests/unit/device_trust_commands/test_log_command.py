@@ -1,23 +1,22 @@
 """``lanai log``: show what is stored, verify a note, replay a folder and a service."""
 
+import asyncio
 import json
+import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from cloud_node.identity import TlsIdentity
+from cloud_node.static_files import StaticServer
 from device_agent.cloud.checkpoints import CheckpointStore
 from lanai.cli.mount import run
-from protos.lanai.v1alpha import log_pb2, log_pb2_grpc
 from trust.bundle import Checkpoint
-from trust.log.merkle import leaf_hash
+from trust.log.merkle import Tree, leaf_hash
 from trust.log.notes import NoteSigner, attach, open_note
 from trust.log.proof import format_proof
 from trust.log.tiles import tile_path
@@ -41,8 +40,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def folder(home: Path) -> Path:
-    """Where the local cluster keeps its log."""
-    return home / "state" / "clusters" / "default" / "log"
+    """The log's part of a public tree."""
+    return home / "public" / "log"
 
 
 @pytest.fixture
@@ -84,15 +83,19 @@ def shown(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
 
 
 def test_show(log: TransparencyLog, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The stored checkpoint is shown with the witnesses that stand behind it."""
+    """The stored checkpoint is shown with the witnesses that really cosigned it."""
     assert run(["log", "show"]) == 1, "nothing is stored yet"
     stored(home).advance(newest(log, home))
     capsys.readouterr()
     assert run(["log", "show", "--json"]) == 0
+    assert shown(capsys)["witnesses"] == [], "no note was kept: nobody is named"
+    stored(home).advance(newest(log, home), note=log.published)
+    assert run(["log", "show", "--json"]) == 0
     values = shown(capsys)
     assert (values["size"], values["quorum"]) == (7, 2)
     assert values["root"] == newest(log, home).root.hex()
-    assert values["witnesses"] == [f"witness{i}.invalid" for i in range(3)]
+    assert values["witnesses"] == ["witness0.invalid", "witness1.invalid"]
+    assert set(values["cosigned_at"]) == set(values["witnesses"])
 
 
 def test_verify_a_checkpoint(
@@ -134,15 +137,33 @@ def test_verify_a_proof(
     assert json.loads(capsys.readouterr().out)["reasons"] == ["inclusion"]
 
 
-def test_audit_the_local_log(
-    log: TransparencyLog, home: Path, capsys: pytest.CaptureFixture[str]
+def test_audit_a_folder(
+    log: TransparencyLog, folder: Path, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Without arguments the local cluster's whole log is replayed."""
-    stored(home).advance(newest(log, home))
-    assert run(["log", "audit", "--json"]) == 0
+    """The whole log is replayed, its tiles compared, and what was found in order is remembered."""
+    stored(home).advance(replace(newest(log, home), size=2, root=log_root(2)))
+    assert run(["log", "audit", str(folder), "--json"]) == 0
     values = shown(capsys)
     assert (values["size"], values["releases"], values["unreadable"]) == (7, 1, 6)
-    assert (values["stored_size"], values["verified"]) == (7, True)
+    assert (values["stored_size"], values["verified"], values["tiles"]) == (2, True, 1)
+    assert values["keys"]["issuer"] == {"records": 0, "most_at_once": 0}
+    assert values["witnesses"] == ["witness0.invalid", "witness1.invalid"]
+    assert stored(home).newest() == newest(log, home)
+    assert run(["log", "show", "--json"]) == 0
+    assert shown(capsys)["witnesses"] == ["witness0.invalid", "witness1.invalid"]
+
+
+def log_root(size: int) -> bytes:
+    return Tree(leaf_hash(leaf) for leaf in LEAVES[:size]).root()
+
+
+def test_audit_finds_a_missing_tile(
+    log: TransparencyLog, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A log that does not show all of itself is not in order."""
+    (folder / tile_path(0, 0, len(LEAVES))).unlink()
+    assert run(["log", "audit", str(folder), "--json"]) == 10
+    assert json.loads(capsys.readouterr().out)["reasons"] == ["malformed"]
 
 
 @pytest.mark.parametrize("level", [0, "entries"])
@@ -158,75 +179,62 @@ def test_audit_finds_a_changed_leaf(
 
 
 def test_audit_finds_a_rewritten_history(
-    log: TransparencyLog, home: Path, capsys: pytest.CaptureFixture[str]
+    log: TransparencyLog, folder: Path, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A log that no longer holds what this device stored fails the audit."""
     stored(home).advance(replace(newest(log, home), size=3, root=bytes(32)))
-    assert run(["log", "audit", "--json"]) == 10
+    assert run(["log", "audit", str(folder), "--json"]) == 10
     assert json.loads(capsys.readouterr().out)["reasons"] == ["split_view"]
 
 
 def test_audit_wants_one_source(home: Path, log: TransparencyLog) -> None:
-    """Contradictory or incomplete arguments are usage errors; no log is a failure."""
-    (home / "pem").write_text("no certificate")
-    assert run(["log", "audit", "--log", "127.0.0.1:1"]) == 2
-    assert run(["log", "audit", "--certificate", str(home / "pem")]) == 2
-    pinned = ["--log", "127.0.0.1:1", "--certificate", str(home / "pem")]
-    assert run(["log", "audit", str(home), *pinned]) == 2
-    assert run(["log", "audit", *pinned]) == 2
+    """Contradictory arguments are usage errors; no log, and no relay, are failures."""
+    assert run(["log", "audit", str(home), "--url", "http://127.0.0.1:1"]) == 2
+    assert run(["log", "audit", "--url", "file:///etc"]) == 2
     assert run(["log", "audit", str(home)]) == 1
+    assert run(["log", "audit", "--url", "http://127.0.0.1:1"]) == 1
+    assert run(["log", "audit"]) == 1
 
 
-# over gRPC ----------------------------------------------------------------------------------
-
-
-class LogOnTheWire(log_pb2_grpc.LogServicer):
-    """The readers' two methods over a real log, three leaves at a time."""
-
-    def __init__(self, log: TransparencyLog) -> None:
-        self._log = log
-
-    def Checkpoint(  # noqa: N802
-        self, request: log_pb2.CheckpointRequest, context: grpc.ServicerContext
-    ) -> log_pb2.CheckpointResponse:
-        return log_pb2.CheckpointResponse(note=self._log.published or b"")
-
-    def Entries(  # noqa: N802
-        self, request: log_pb2.EntriesRequest, context: grpc.ServicerContext
-    ) -> log_pb2.EntriesResponse:
-        return log_pb2.EntriesResponse(
-            leaves=self._log.entries(request.start, min(3, request.count))
-        )
+# over HTTP ------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def service(log: TransparencyLog, home: Path) -> Iterator[str]:
-    """The log behind pinned TLS; its certificate lies in ``pem``."""
-    identity = TlsIdentity.generate("log")
-    (home / "pem").write_bytes(identity.certificate_pem)
-    with ThreadPoolExecutor(max_workers=1) as threads:
-        server = grpc.server(threads)
-        log_pb2_grpc.add_LogServicer_to_server(LogOnTheWire(log), server)
-        pair = (identity.private_key_pem, identity.certificate_pem)
-        port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([pair]))
-        server.start()
-        yield f"127.0.0.1:{port}"
-        server.stop(None).wait(10)
+def served(log: TransparencyLog, folder: Path) -> Iterator[str]:
+    """The public tree behind a real server in a thread of its own."""
+    started, stop, found = threading.Event(), asyncio.Event(), list[str]()
+    loop = asyncio.new_event_loop()
+
+    async def serve() -> None:
+        server = await StaticServer.start(folder.parent, host="127.0.0.1", port=0)
+        found.append(server.url)
+        started.set()
+        await stop.wait()
+        await server.close()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    assert started.wait(10)
+    yield found[0]
+    loop.call_soon_threadsafe(stop.set)
+    thread.join(10)
+    loop.close()
 
 
-def test_audit_a_service(service: str, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The same replay over the log's gRPC service, in as many batches as it takes."""
-    assert (
-        run(["log", "audit", "--log", service, "--certificate", str(home / "pem"), "--json"]) == 0
-    )
+def test_audit_over_http(served: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same replay from a web server that knows nothing of logs."""
+    assert run(["log", "audit", "--url", f"{served}/log", "--json"]) == 0
     values = shown(capsys)
     assert (values["size"], values["releases"]) == (7, 1)
+    assert run(["log", "audit", "--url", served]) == 1, "no checkpoint below it"
 
 
-def test_audit_pins_the_certificate(
-    service: str, home: Path, capsys: pytest.CaptureFixture[str]
+def test_audit_over_http_finds_a_changed_leaf(
+    served: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Behind another certificate nothing is read."""
-    (home / "other").write_bytes(TlsIdentity.generate("log").certificate_pem)
-    assert run(["log", "audit", "--log", service, "--certificate", str(home / "other")]) == 1
-    assert "did not answer" in capsys.readouterr().err
+    """Whoever serves the files cannot change them."""
+    path = folder / tile_path("entries", 0, len(LEAVES))
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    assert run(["log", "audit", "--url", f"{served}/log", "--json"]) == 10
+    assert json.loads(capsys.readouterr().out)["reasons"] == ["inclusion"]
