@@ -14,7 +14,7 @@ from pathlib import Path
 
 import click
 
-from bench.flips import nvidia, sev_snp, tdx
+from bench.flips import nvidia, sev_snp, tdx, tpm2
 from bench.flips.sample import FlipResult, FlipSample, chosen_bits, flip
 
 __all__ = ["CHOSEN", "DATA", "KINDS", "load"]
@@ -26,6 +26,8 @@ KINDS: dict[str, Callable[[Path], Sequence[FlipSample]]] = {
     "nvidia": nvidia.samples,
     "sev_snp": sev_snp.samples,
     "tdx": tdx.samples,
+    "tpm2": tpm2.samples,
+    "unsafe_swtpm": tpm2.unsafe_samples,
 }
 _SHOWN = 8
 
