@@ -88,8 +88,13 @@ class Roster:
         )
 
     def bundles(self) -> Sequence[bundle_pb2.NodeBundle]:
-        """Bundles of usable nodes, to show to devices (which verify them again)."""
-        nodes = list(self._usable().values())
+        """Bundles of usable nodes, to show to devices (which verify them again).
+
+        Keys that were rotated out are served until they expire and shown no more: nothing new
+        should be sealed to them. A store that forgot everything hides nothing.
+        """
+        usable = list(self._usable().values())
+        nodes = [entry for entry in usable if not entry.announcement_gone] or usable
         shown = random.sample(nodes, min(len(nodes), MAX_SHOWN))
         return [entry.announced.bundle for entry in shown]
 
