@@ -87,6 +87,7 @@ async def _answer(
             "size": checkpoint.size,
             "root": checkpoint.root.hex(),
             "witnesses": witnesses,
+            "url": f"{load_config(GatewayConfig, layout.config('gateway')).static_url}/log",
         }
     await listening(endpoint)
     return {}

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from grpc import aio
 
+from cloud_node.cluster.asking import ask
 from cloud_node.identity import open_channel
 from cloud_node.service import PinnedEndpoint
 from lanai.errors import CloudUnavailable, TrustError
@@ -105,14 +106,13 @@ async def verified_nodes(
 
     Raises ``CloudUnavailable`` when it does not answer.
     """
-    question = gateway_pb2.FetchRequest(roster=gateway_pb2.RosterRequest()).SerializeToString()
+    question = gateway_pb2.FetchRequest(roster=gateway_pb2.RosterRequest())
     async with channel(entry) as opened:
-        stub = _STUBS[role](opened)
         try:
-            answer = await stub.Fetch(gateway_pb2.Opaque(payload=question), timeout=TIMEOUT_S)
+            answer = await ask(_STUBS[role](opened), root, question)
         except aio.AioRpcError as error:
             raise CloudUnavailable(f"the {role} does not answer ({error.details()})") from None
-    return _verified(answer.payload, root)
+    return _verified(answer, root)
 
 
 async def wait_for_node(relay: PinnedEndpoint, root: TrustRoot, *, timeout_s: float) -> None:
