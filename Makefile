@@ -33,7 +33,7 @@ $(VENV)/bin/python:
 	  { rm -rf $(VENV); echo 'hint: on Debian and Ubuntu: apt-get install python3-venv' >&2; exit 2; }
 
 # One marker for each set of extras: a second run starts in seconds.
-$(VENV)/.installed-%: $(VENV)/bin/python pyproject.toml constraints.txt
+$(VENV)/.installed-%: $(VENV)/bin/python pyproject.toml constraints.txt setup.py $(wildcard inference/kernels/native/*)
 	@echo "installing the locked dependencies ($*); the first time takes a few minutes" >&2
 	@$(PIP) install --quiet $(LOCK) $(PIP_ARGS) -e '.[$(subst -,$(comma),$*)]'
 	@touch $@

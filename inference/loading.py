@@ -44,7 +44,7 @@ from inference.packed_decoder import PackedDecoder, runs_compiled
 from inference.rotation import RotationTable
 from lanai.errors import UsageError
 
-__all__ = ["Forms", "load", "load_any", "load_source"]
+__all__ = ["Forms", "build", "load", "load_any", "load_source"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,10 +82,8 @@ def load(
     # 2. choose
     target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     forms = forms or _choose(precision, target, quantized=quantized)
-    builder = _Builder(config, weights, forms, target, context_tokens)
     # 3. and 4.
-    with torch.no_grad():  # not inference mode: packing asks for slopes
-        return builder.decoder()
+    return build(config, weights, forms, target, context_tokens)
 
 
 def load_any(
@@ -123,8 +121,19 @@ def load_source(path: Path, *, precision: Precision) -> tuple[Decoder, DecoderWe
     config, weights, quantized = _open(path)
     device = torch.device("cpu")
     forms = _choose(precision, device, quantized=quantized)
-    with torch.no_grad():
-        return _Builder(config, weights, forms, device, config.max_context).decoder(), weights
+    return build(config, weights, forms, device, config.max_context), weights
+
+
+def build(
+    config: DecoderConfig,
+    weights: DecoderWeights,
+    forms: Forms,
+    device: torch.device,
+    positions: int,
+) -> Decoder:
+    """A decoder of weights that are read already, with room for ``positions`` tokens."""
+    with torch.no_grad():  # not inference mode: packing asks for slopes
+        return _Builder(config, weights, forms, device, positions).decoder()
 
 
 def _open(path: Path) -> tuple[DecoderConfig, DecoderWeights, bool]:

@@ -33,11 +33,11 @@ class PackedCache:
         self.length = 0
         self._scratch = scratch
         room = -(-capacity // POSITIONS) * POSITIONS
-        self._rows = [
+        self.rows = [
             aligned(shape.kv_heads * room * (2 * shape.head_width + 8)) for shape in config.shapes
         ]
         layers = (structures.CacheLayer * config.layers)()
-        for layer, rows, shape in zip(layers, self._rows, config.shapes, strict=True):
+        for layer, rows, shape in zip(layers, self.rows, config.shapes, strict=True):
             values = shape.kv_heads * room * shape.head_width
             layer.keys = rows.ctypes.data
             layer.values = rows.ctypes.data + values
@@ -61,7 +61,7 @@ class PackedCache:
 
     def wipe(self) -> None:
         """Overwrite every row, and what the last step left in the decoder's scratch memory."""
-        for rows in self._rows:
+        for rows in self.rows:
             rows.fill(0)
         self._scratch.fill(0)
         self.length = 0
@@ -84,8 +84,8 @@ class PackedDecoder:
         self._plan.pool = self._pool.handle
         room = -(-context_tokens // POSITIONS) * POSITIONS
         size = kernels.library.lanai_scratch_bytes(self._plan, room, self._pool.threads)
-        self._scratch = aligned(size)
-        self._plan.scratch = self._scratch.ctypes.data
+        self.scratch = aligned(size)
+        self._plan.scratch = self.scratch.ctypes.data
 
     def __repr__(self) -> str:
         return f"<packed decoder: {self.config.architecture}, {self._kernels.isa}>"
@@ -98,7 +98,7 @@ class PackedDecoder:
         """An empty cache with room for ``tokens``; ``UsageError`` beyond the loaded context."""
         if not 0 < tokens <= self.context_tokens:
             raise UsageError(f"a cache holds 1 to {self.context_tokens} tokens, not {tokens}")
-        return PackedCache(self.config, tokens, self._scratch)
+        return PackedCache(self.config, tokens, self.scratch)
 
     def forward(self, ids: Tensor, cache: PackedCache, *, all_logits: bool = False) -> Forward:
         """See ``Decoder.forward``: the same arguments, results and errors."""

@@ -39,6 +39,7 @@ WEIGHTS: Final = "model.safetensors"
 SCHEMA: Final = "lanai.packed/1"
 GROUPS: Final = (32, 64, 128)
 _KEY: Final = "lanai.packed"
+_DIGEST: Final = "lanai.packed.sha256"
 _MAX_SIDE: Final = 1 << 24
 
 Vector = NDArray[np.float32]
@@ -58,7 +59,7 @@ class PackedFile:
     def open(cls, path: Path) -> "PackedFile":
         """Raises ``ModelNotFound``, ``ModelFormatError`` or ``UnsupportedModel``."""
         mapped = SafetensorsMap.open(path)  # 1
-        described = _description(path, mapped.metadata.get(_KEY, ""))  # 2
+        described = _description(path, mapped.metadata)  # 2
         group = described.get("group")
         if group not in GROUPS:
             raise _damaged(path, "names no group that is built here")
@@ -82,7 +83,10 @@ class PackedFile:
         )
 
 
-def _description(path: Path, text: str) -> dict[str, Any]:
+def _description(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+    text = metadata.get(_KEY, "")
+    if _text_digest(text) != metadata.get(_DIGEST):
+        raise _damaged(path, "is no packed model, or its description is damaged")
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -107,6 +111,10 @@ def _check_digests(path: Path, tensors: Mapping[str, NDArray[Any]], digests: obj
 
 def _digest(tensor: NDArray[Any]) -> str:
     return hashlib.sha256(np.ascontiguousarray(tensor).data).hexdigest()
+
+
+def _text_digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _matrix(
@@ -182,9 +190,9 @@ def write_packed(
         },
         "sha256": {name: _digest(tensors[name]) for name in order},
     }
-    write_safetensors(
-        path, {name: tensors[name] for name in order}, {_KEY: json.dumps(description)}
-    )
+    text = json.dumps(description, separators=(",", ":"))
+    metadata = {_KEY: text, _DIGEST: _text_digest(text)}
+    write_safetensors(path, {name: tensors[name] for name in order}, metadata)
 
 
 def _itemsize(tensors: Mapping[str, NDArray[Any]], name: str) -> int:
