@@ -13,6 +13,7 @@ from cloud_node.cluster.scaling import MOST_NODES
 from cloud_node.cluster.scaling import drain as drain_node
 from cloud_node.cluster.scaling import scale as scale_to
 from cloud_node.cluster.status import status as status_of
+from cloud_node.cluster.trust import rotate_trust
 from cloud_node.cluster.up import Started
 from cloud_node.cluster.up import down as stop
 from cloud_node.cluster.up import up as start
@@ -105,11 +106,28 @@ def drain(node: str, cluster: str | None, as_json: bool) -> None:
 
 
 @cloud.command("rotate-keys")
+@click.option(
+    "--trust",
+    "roles",
+    multiple=True,
+    type=click.Choice(["root", "targets", "snapshot", "timestamp"]),
+    help="replace the keys of this role of the trust root instead; may be repeated",
+)
 @name_option
 @json_option
-def rotate_keys(cluster: str | None, as_json: bool) -> None:
-    """Publish new keys of issuer and gateway. The old ones hold until their window ends."""
+def rotate_keys(roles: tuple[str, ...], cluster: str | None, as_json: bool) -> None:
+    """Publish new keys of issuer and gateway. The old ones hold until their window ends.
+
+    With --trust the keys that sign the trust root are replaced, at once and for good.
+    """
     layout = _layout(cluster)
+    if roles:
+        version = rotate_trust(layout, roles)
+        if as_json:
+            emit_json({"name": layout.name, "trust_root": {"root": version, "roles": list(roles)}})
+        else:
+            click.echo(f"trust root: version {version} of its root, new keys of {', '.join(roles)}")
+        return
     made = asyncio.run(rotate(layout))
     rotated = [
         {

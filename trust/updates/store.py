@@ -9,7 +9,7 @@ from typing import Final
 
 from lanai.errors import Rejection, StoreError, TrustRootRejected
 from trust.private_files import locked, read_private, replace_private
-from trust.root import TrustRoot
+from trust.root import Profile, TrustRoot
 from trust.updates.source import FileSource
 from trust.updates.state import MAX_STATE_BYTES, TrustState
 
@@ -60,11 +60,14 @@ class TrustRootStore:
         state = self.state()
         return state is not None and state.is_due(self._clock())
 
-    async def enrol(self, root: bytes, source: FileSource) -> TrustRoot:
-        """Pin ``root`` (TUF root metadata) and verify everything below it; then it is written.
+    async def enrol(
+        self, root: bytes, source: FileSource, *, profile: Profile | None = None
+    ) -> TrustRoot:
+        """Pin ``root`` (TUF root metadata), verify everything below it, admit it; then write.
 
         A standing enrolment is replaced: whether it may be, the caller knows. The caller also
-        vouches for ``root``, since nothing else does. Raises what `update` raises.
+        vouches for ``root``, since nothing else does. Raises what `update` and `TrustRoot.admit`
+        raise, and then nothing is written.
         """
         from trust.updates.workflow import refresh
 
@@ -72,8 +75,10 @@ class TrustRootStore:
         async with aclosing(refresh(state, source, now=self._clock())) as newer:
             async for state in newer:  # noqa: B007  the last one is kept
                 pass
+        found = _trust_root(state)
+        found.admit(profile)
         await asyncio.to_thread(self._write, state)
-        return _trust_root(state)
+        return found
 
     async def update(self, source: FileSource) -> TrustRoot:
         """Take over what is new, step by step, and return the trust root.
