@@ -1,11 +1,10 @@
 """Times what trust adds to a request, in one process and without a network.
 
-    python bench/trust_costs.py [--runs 300]
+    lanai bench trust [--runs 300] [--json]
 
-Prints JSON: median µs of each step, over an 8 KiB body and three nodes.
+Median µs of each step, over an 8 KiB body and three nodes.
 """
 
-import json
 import os
 import statistics
 import time
@@ -13,7 +12,9 @@ from collections.abc import Callable
 
 import click
 
+from lanai.cli.output import emit_json, json_option
 from trust.envelope import NodeKey, open_request, seal_request
+from trust.ohttp import EXCHANGE, GatewayKey, GatewayKeys, RequestSealer
 from trust.testing import UnsafeTrustWorld
 from trust.tokens import TokenIssuer, TokenVerifier, begin
 
@@ -23,8 +24,9 @@ CHALLENGE = b"bench"
 
 @click.command()
 @click.option("--runs", default=300, show_default=True)
-def main(runs: int) -> None:
-    """Verify a node, seal to three, open on one, answer a frame, spend a token."""
+@json_option
+def trust(runs: int, as_json: bool) -> None:
+    """Each step of trust: verify a node, seal, open, a frame, a token, the outer seal."""
     now = int(time.time())
     world = UnsafeTrustWorld(now=now)
     keys = [NodeKey.generate() for _ in range(3)]
@@ -63,6 +65,13 @@ def main(runs: int) -> None:
     signature = token.sign(digest)
     spend = TokenVerifier(issuer.spki, CHALLENGE)
 
+    key = GatewayKey.generate()
+    outer = RequestSealer(key.configuration, media=EXCHANGE)
+    first = outer.seal(BODY)
+    opener, _ = GatewayKeys([key]).open(first, media=EXCHANGE)
+    sealer, reader = opener.response(), outer.response()
+    frame = os.urandom(280)
+    pieces = iter([sealer.seal(frame) for _ in range(runs + 1)])
     result = {
         "verify_node_cached_log": _median(lambda: verifier.verify(bundles[0]), runs),
         "seal_8k_to_1": _median(seal(1), runs),
@@ -79,8 +88,18 @@ def main(runs: int) -> None:
             ),
             runs,
         ),
+        "outer_seal_begin": _median(
+            lambda: RequestSealer(key.configuration, media=EXCHANGE).seal(BODY), runs
+        ),
+        "outer_open_begin": _median(lambda: GatewayKeys([key]).open(first, media=EXCHANGE), runs),
+        "outer_frame_seal": _median(lambda: sealer.seal(frame), runs),
+        "outer_frame_open": _median(lambda: reader.open(next(pieces)), runs),
     }
-    click.echo(json.dumps({"unit": "us", **result}, indent=1))
+    if as_json:
+        emit_json({"unit": "us", **result})
+        return
+    for name, microseconds in result.items():
+        click.echo(f"{name:<24}{microseconds:>10.1f} µs")
 
 
 def _median(step: Callable[[], object], runs: int) -> float:
@@ -94,4 +113,4 @@ def _median(step: Callable[[], object], runs: int) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    trust()

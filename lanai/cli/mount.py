@@ -15,17 +15,31 @@ __all__ = ["main"]
 
 GROUP = "lanai.commands"
 # A missing module of ours is a bug; any other missing module is an extra to install.
-OWN = frozenset({"lanai", "protos", "trust", "inference", "router", "device_agent", "cloud_node"})
+OWN = frozenset(
+    {
+        "lanai",
+        "protos",
+        "trust",
+        "inference",
+        "router",
+        "device_agent",
+        "cloud_node",
+        "bench",
+    }
+)
 
 
 class Mounted(click.Group):
     """A group whose members are loaded when named, so that one command imports one package."""
 
+    entries = GROUP
+    """Name of the entry points that are its members."""
+
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(_registered())
+        return sorted(_registered(self.entries))
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        entry = _registered().get(name)
+        entry = _registered(self.entries).get(name)
         return _load(entry) if entry else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -38,8 +52,8 @@ class Mounted(click.Group):
             formatter.write_dl(rows)
 
 
-def _registered() -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in entry_points(group=GROUP)}
+def _registered(group: str) -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=group)}
 
 
 def _load(entry: EntryPoint) -> click.Command:

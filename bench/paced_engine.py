@@ -1,0 +1,45 @@
+"""An engine that says a fixed answer at a fixed pace: what is measured is all around it."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+
+from inference.engine import Event, Finished, FinishReason, GenerateOptions, Prefilled, Token
+
+__all__ = ["Pace", "PacedEngine"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """Seconds before the first token and between tokens; 0 is as fast as the path takes them."""
+
+    prefill_s: float = 0.0
+    token_s: float = 0.0
+
+
+class PacedEngine:
+    """``submit`` and ``close`` of an ``Engine``. ``pace`` may be changed between requests."""
+
+    def __init__(self, token_id: int, pace: Pace) -> None:
+        self._token_id = token_id
+        self.pace = pace
+
+    async def submit(
+        self, ids: Sequence[int], options: GenerateOptions
+    ) -> AsyncGenerator[Event, None]:
+        """As many tokens as are asked for."""
+        pace = self.pace
+        await asyncio.sleep(pace.prefill_s)
+        yield Prefilled(input_tokens=len(ids), queue_s=0.0, prefill_s=pace.prefill_s)
+        for number in range(options.max_tokens):
+            if number:
+                await asyncio.sleep(pace.token_s)
+            yield Token(id=self._token_id)
+        yield Finished(
+            reason=FinishReason.LENGTH,
+            output_tokens=options.max_tokens,
+            decode_s=options.max_tokens * pace.token_s,
+        )
+
+    async def close(self) -> None:
+        """Nothing is open."""
