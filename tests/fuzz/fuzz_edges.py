@@ -13,16 +13,19 @@ from tempfile import mkdtemp
 from typing import Any, TypeVar
 
 from fuzz_frames import unframed
-from fuzz_seeds import CHALLENGE, LEAVES, NOW, answered, cast, opener
+from fuzz_seeds import CHALLENGE, LEAVES, NOW, answered, cast, logged_keys, opener
 from fuzz_target import Unsound
 from google.protobuf.message import DecodeError, Message
 from grpc.aio import EOF
 
 from cloud_node.events import Component, EventLog
 from cloud_node.gateway.announcements import AnnouncementVerifier
-from cloud_node.gateway.process import LogReader
+from cloud_node.gateway.keys import LoggedKeys
+from cloud_node.gateway.log_reader import LogReader
 from cloud_node.gateway.roster import Roster as GatewayRoster
 from cloud_node.gateway.service import GatewayService, Limits
+from cloud_node.gateway.spends import SpendVerifier
+from cloud_node.launcher import Verb, _parse
 from cloud_node.node.front import Front, Shared
 from cloud_node.node.load import Load
 from cloud_node.node.replay import ReplaySet
@@ -32,8 +35,11 @@ from device_agent.cloud.roster import Roster
 from device_agent.cloud.stream import CloudStream
 from lanai.errors import CloudRefused, RefusalCode
 from protos.lanai.v1alpha import envelope_pb2, gateway_pb2, issuer_pb2, log_pb2, node_pb2
+from trust.keys import KeyVerifier, LoggedKey
 from trust.log.witness import WitnessState
-from trust.tokens import TokenIssuer, TokenVerifier
+from trust.ohttp import EXCHANGE, FETCH, GatewayKeys, RequestSealer, split_message
+from trust.public_tree import public_file
+from trust.tokens import TokenIssuer
 
 __all__ = [
     "announcement",
@@ -103,18 +109,46 @@ def _events() -> EventLog:
     return EventLog(Component.GATEWAY, stream=io.StringIO())
 
 
+class _NoFiles:
+    async def read(self, path: str) -> Any:
+        if public_file(path) is None:
+            raise CloudRefused("path", refusal=RefusalCode.BAD_REQUEST)
+        return gateway_pb2.FileResponse(found=False)
+
+
 def _gateway() -> GatewayService:
+    def clock() -> float:
+        return float(NOW)
+
     store = MemoryStore()
+    log = LogReader(_LogChannel())
     verifier = AnnouncementVerifier(cast().world.verifier(), _proof, max_age_s=60)
+    keys = LoggedKeys(log, KeyVerifier(cast().world.root, clock=clock), _events(), clock=clock)
     return GatewayService(
         GatewayRoster(store, verifier, _no_channel, _events()),
-        TokenVerifier(cast().issuer.spki, CHALLENGE),
+        keys,
+        SpendVerifier(_IssuerKey(), CHALLENGE, clock=clock),
         store,
         _proof,
+        _NoFiles(),
         _events(),
+        opening=GatewayKeys([cast().gateway_key]),
         limits=Limits(),
-        clock=lambda: float(NOW),
+        clock=clock,
     )
+
+
+class _IssuerKey:
+    """The cast's issuer key is logged and holds."""
+
+    def current(self, purpose: str) -> dict[bytes, Any]:
+        logged = LoggedKey.from_proto(of_grpc(gateway_pb2.KeysResponse, logged_keys()[0]).keys[0])
+        verifier = KeyVerifier(cast().world.root, clock=lambda: float(NOW))
+        key = verifier.verify(logged, purpose="issuer")
+        return {key.key_id: key}
+
+    def has_expired(self, key_id: bytes) -> bool:
+        return False
 
 
 class _LogChannel:
@@ -138,19 +172,46 @@ def _no_channel(address: str, certificate: bytes) -> Any:
 
 
 def gateway_exchange(data: bytes) -> None:
-    """A device's frames, at the gateway."""
-    frames = [gateway_pb2.Opaque(payload=payload) for payload in unframed(data)]
+    """A device's frames under a good outer seal, at the gateway."""
+    sealer, frames = RequestSealer(cast().gateway_key.configuration, media=EXCHANGE), []
+    sent = [frame or b"\0" for frame in unframed(data)] or [b"\0"]
+    for number, frame in enumerate(sent, 1):
+        frames.append(sealer.seal(frame, final=number == len(sent)))
+    opener = sealer.response()
+    _foreseen([opener.open(piece) for piece in _exchanged(frames)][-1])
 
-    async def exchange() -> None:
-        async for _ in _gateway().Exchange(_listed(frames), Context()):
-            raise Unsound("the gateway has no node, and answered")
 
-    run(exchange)
+def gateway_pieces(data: bytes) -> None:
+    """Pieces of an outer seal, whatever they are, at the gateway."""
+    _exchanged(list(unframed(data)))
+
+
+def _exchanged(pieces: Sequence[bytes]) -> list[bytes]:
+    frames = [gateway_pb2.Opaque(payload=piece) for piece in pieces]
+
+    async def exchange() -> list[bytes]:
+        answer = _gateway().Exchange(_listed(frames), Context())
+        return [piece.payload async for piece in answer]
+
+    return run(exchange)
 
 
 def gateway_fetch(data: bytes) -> None:
-    """A device's question, at the gateway."""
-    run(lambda: _gateway().Fetch(gateway_pb2.Opaque(payload=data), Context()))
+    """A device's question under a good outer seal, at the gateway."""
+    sealer = RequestSealer(cast().gateway_key.configuration, media=FETCH)
+    question = gateway_pb2.Opaque(payload=sealer.seal(data, final=True))
+    answer = run(lambda: _gateway().Fetch(question, Context())).payload
+    opener = sealer.response()
+    pieces = split_message(answer, prefix_bytes=opener.prefix_bytes)
+    _foreseen([opener.open(piece) for piece in pieces][-1])
+
+
+def _foreseen(word: bytes) -> None:
+    """The end of a sealed answer: nothing, or a refusal's word."""
+    if word == RefusalCode.INTERNAL.encode():
+        raise Unsound("the gateway met something that it did not foresee")
+    if word:
+        raise CloudRefused("under the seal", refusal=RefusalCode(word.decode()))
 
 
 def announcement(data: bytes) -> object:
@@ -211,7 +272,7 @@ class _NoCheckpoint:
     def newest(self) -> None:
         return None
 
-    def advance(self, checkpoint: object) -> None:
+    def advance(self, checkpoint: object, **_: object) -> None:
         """Forgotten: each input meets a device without a past."""
 
 
@@ -302,3 +363,10 @@ def _log() -> Any:
         log.append(leaf)
     log.publish(log.checkpoint())
     return LogService(log, None, _events(), credential_sha256="00" * 32)
+
+
+def launcher_line(data: bytes) -> object:
+    """One line of whoever reaches the launcher's socket, up to its verb: none is carried out."""
+    if (found := _parse(data)) not in list(Verb):
+        raise CloudRefused("no verb", refusal=RefusalCode.BAD_REQUEST)
+    return found

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, NoReturn, TextIO
 if TYPE_CHECKING:
     from fuzz_target import Target
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 INSTRUMENTED = ("trust", "lanai", "protos", "cloud_node", "device_agent")
 MAX_INPUT_BYTES = 256 * 1024
 MAX_MEMORY_MB = 2048
@@ -72,6 +73,7 @@ def _arguments(arguments: Sequence[str]) -> argparse.Namespace:
 def _instrumented(registry: str) -> "tuple[Target, ...]":
     import atheris
 
+    sys.path.append(str(REPOSITORY))  # samples of evidence are in bench/, which is not installed
     # atheris says of each module that it instruments it.
     with redirect_stderr(io.StringIO()), atheris.instrument_imports(include=list(INSTRUMENTED)):
         targets: tuple[Target, ...] = importlib.import_module(registry).TARGETS

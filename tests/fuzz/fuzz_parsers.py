@@ -1,14 +1,27 @@
 """Parsers that want more than bytes, with the rest given; and what writes their values back."""
 
+from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
 
 from fuzz_edges import of_grpc
 from fuzz_frames import unframed
-from fuzz_seeds import CHALLENGE, MEDIA, NOW, TILE_LEAVES, cast, outer, sealed
+from fuzz_seeds import (
+    CHALLENGE,
+    MEDIA,
+    NOW,
+    TILE_LEAVES,
+    cast,
+    evidence_samples,
+    outer,
+    sealed,
+    tuf_roots,
+)
+from tuf.api.metadata import Timestamp
 
-from lanai.errors import LogRejected, Rejection
+from lanai.errors import LanaiError, LogRejected, Rejection
 from protos.lanai.v1alpha import envelope_pb2, gateway_pb2
 from trust.attestation import Claims, Evidence, UnsafeSoftwareVerifier
 from trust.attestation.unsafe_software import _LABEL
@@ -23,8 +36,10 @@ from trust.log.proof import format_proof, parse_proof
 from trust.log.tiles import read_tree, tile_path
 from trust.log.witness import WitnessState
 from trust.ohttp import GatewayKeys, split_message
+from trust.public_tree import public_file
 from trust.root import TrustRoot
 from trust.tokens import Token, TokenVerifier
+from trust.updates.metadata import open_first_root, open_signed
 
 
 def header(data: bytes) -> EnvelopeHeader:
@@ -58,6 +73,34 @@ def assembled(data: bytes) -> list[bytes]:
     last = len(frames) - 1
     messages = [assembler.push(frame, last=at == last) for at, frame in enumerate(frames)]
     return [message for message in messages if message is not None]
+
+
+def evidence(kind: str) -> Callable[[bytes], object]:
+    """What accepts one of the kind's samples; they differ in nonce, time and policy."""
+
+    def verify(data: bytes) -> object:
+        *others, last = evidence_samples(kind)
+        for sample in others:
+            with suppress(LanaiError):
+                return sample.verify(data) or True
+        return last.verify(data) or True
+
+    return verify
+
+
+def tuf_root(data: bytes) -> object:
+    return open_first_root(data)
+
+
+def tuf_timestamp(data: bytes) -> object:
+    return open_signed(Timestamp, data, open_first_root(tuf_roots()[0]))
+
+
+def public_path(data: bytes) -> object:
+    """A path that a device asks for."""
+    if (found := public_file(_text(data))) is None:
+        raise LogRejected("no public file", reason=Rejection.MALFORMED)
+    return found
 
 
 def outer_request(data: bytes) -> list[bytes]:

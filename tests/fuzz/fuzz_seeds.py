@@ -1,13 +1,21 @@
 """Valid inputs, from the real builders and fresh keys. Nothing here is content of anybody."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from functools import cache
+from pathlib import Path
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from fuzz_frames import framed
 from google.protobuf.message import Message
+from securesystemslib.signer import CryptoSigner
+from tuf.api.metadata import Metadata, Root, Signed, Timestamp
 
+from bench import evidence_flips
+from bench.evidence_flips import KINDS
+from bench.flips.sample import FlipSample
 from protos.lanai.v1alpha import (
     bundle_pb2,
     envelope_pb2,
@@ -39,6 +47,8 @@ from trust.tokens import Token, TokenIssuer, begin, token_challenge
 
 NOW = 1_700_000_000
 MEDIA = "message/tests"
+FAR = datetime(2040, 1, 1, tzinfo=UTC)
+DATA = Path(os.environ.get("LANAI_DATA", evidence_flips.DATA))
 LEAVES = tuple(b"leaf %d" % number for number in range(5))
 TILE_LEAVES = len(LEAVES)
 CHALLENGE = token_challenge("issuer.invalid")
@@ -203,6 +213,52 @@ def logged_keys() -> Sequence[bytes]:
         for record, index in logged
     ]
     return _wire(gateway_pb2.KeysResponse(keys=keys))
+
+
+def evidence(kind: str) -> Callable[[], Sequence[bytes]]:
+    """Evidence of one kind, captured or made as the hardware makes it."""
+    return lambda: [sample.payload for sample in evidence_samples(kind)]
+
+
+@cache
+def evidence_samples(kind: str) -> Sequence[FlipSample]:
+    """The samples whose every bit is flipped elsewhere, each with what accepts it."""
+    return KINDS[kind](DATA)
+
+
+@cache
+def tuf_signer() -> CryptoSigner:
+    """The one key of all roles."""
+    return CryptoSigner.generate_ed25519()
+
+
+def tuf_roots() -> Sequence[bytes]:
+    """Root metadata."""
+    root = Root(expires=FAR)
+    for role in ("root", "timestamp", "snapshot", "targets"):
+        root.add_key(tuf_signer().public_key, role)
+    return [_tuf_signed(root)]
+
+
+def tuf_timestamps() -> Sequence[bytes]:
+    """Timestamp metadata."""
+    return [_tuf_signed(Timestamp(expires=FAR))]
+
+
+def _tuf_signed(signed: Signed) -> bytes:
+    metadata = Metadata(signed)
+    metadata.sign(tuf_signer())
+    return metadata.to_bytes()
+
+
+def public_paths() -> Sequence[bytes]:
+    """Paths of the public tree."""
+    return [b"log/checkpoint", b"log/tile/0/x001/067", b"tuf/timestamp.json"]
+
+
+def launcher_lines() -> Sequence[bytes]:
+    """What a supervisor says that changes nothing."""
+    return [b'{"verb": "status"}\n']
 
 
 def headers() -> Sequence[bytes]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from lanai.errors import LanaiError
 
-__all__ = ["Target", "Unsound", "accepts", "judge", "judge_memory"]
+__all__ = ["MEBIBYTE", "Target", "Unsound", "accepts", "judge", "judge_memory"]
 
 MEBIBYTE = 2**20
 

@@ -7,10 +7,11 @@ a value back. `test_fuzz_parsers` and the coverage-guided `fuzz_harness` take th
 import fuzz_edges as edges
 import fuzz_parsers as parsers
 import fuzz_seeds as seeds
-from fuzz_target import Target
+from fuzz_target import MEBIBYTE, Target
 
 from cloud_node.node.request import read_request
 from trust.attestation import Release
+from trust.attestation.tpm2.payload import Tpm2Payload
 from trust.bundle import NodeBundle
 from trust.certificate import NodeCertificate
 from trust.keys import KeyRecord
@@ -18,7 +19,11 @@ from trust.log.tiles import decode_entries, encode_entries
 from trust.ohttp import KeyConfiguration
 from trust.tokens.public_key import load_spki, pss_spki
 
-__all__ = ["TARGETS"]
+__all__ = ["CAPTURED", "TARGETS"]
+
+SWTPM = "unsafe_swtpm"
+CAPTURED = ("tpm2", "sev_snp", "tdx", "nvidia")
+"""Kinds whose samples were captured from hardware: they lie beside the repository."""
 
 TARGETS: tuple[Target, ...] = (
     # the envelope
@@ -39,6 +44,8 @@ TARGETS: tuple[Target, ...] = (
     ),
     # the parties' edges, where the frames come in
     Target("gateway-exchange", edges.gateway_exchange, seeds.exchanges, refused=True),
+    Target("gateway-pieces", edges.gateway_pieces, seeds.outer_requests, refused=True),
+    Target("launcher-line", edges.launcher_line, seeds.launcher_lines),
     Target("gateway-fetch", edges.gateway_fetch, seeds.fetches),
     Target("gateway-announcement", edges.announcement, seeds.announcements),
     Target("node-infer", edges.node_infer, seeds.infers),
@@ -54,6 +61,13 @@ TARGETS: tuple[Target, ...] = (
     Target("logged-keys", parsers.logged_keys, seeds.logged_keys),
     Target("release", Release.parse, seeds.releases, Release.canonical),
     Target("certificate", NodeCertificate.parse, seeds.certificates),
+    Target("tpm2-payload", Tpm2Payload.parse, seeds.evidence(SWTPM), Tpm2Payload.serialize),
+    Target("unsafe-swtpm", parsers.evidence(SWTPM), seeds.evidence(SWTPM)),
+    *(
+        Target(kind, parsers.evidence(kind), seeds.evidence(kind), memory=32 * MEBIBYTE)
+        for kind in CAPTURED
+        if seeds.DATA.is_dir()
+    ),
     Target("unsafe-software", parsers.unsafe_software, seeds.statements),
     # the log
     Target("note", parsers.note, seeds.notes),
@@ -67,6 +81,9 @@ TARGETS: tuple[Target, ...] = (
     Target("token", parsers.token, seeds.tokens),
     Target("issuer-key", load_spki, seeds.spkis, pss_spki),
     Target("issued", parsers.issued, seeds.signatures),
-    # the trust root
+    # the trust root, and what is public
+    Target("tuf-root", parsers.tuf_root, seeds.tuf_roots),
+    Target("tuf-timestamp", parsers.tuf_timestamp, seeds.tuf_timestamps),
+    Target("public-path", parsers.public_path, seeds.public_paths),
     Target("trust-root", parsers.trust_root, seeds.roots, parsers.root_bytes, exact=False),
 )

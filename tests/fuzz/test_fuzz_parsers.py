@@ -2,12 +2,13 @@
 
 import tracemalloc
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from fuzz_broken import TARGETS as BROKEN
 from fuzz_mutations import MUTATIONS, spliced
 from fuzz_target import Target, Unsound, accepts, judge, judge_memory
-from fuzz_targets import TARGETS
+from fuzz_targets import CAPTURED, TARGETS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -80,6 +81,12 @@ def test_a_broken_parser_is_found(target: Target, traced: None) -> None:
 
     with pytest.raises(Unsound):
         search()
+
+
+def test_captured_evidence_is_among_them(data_folder: Path) -> None:
+    """Every kind of hardware evidence is fuzzed from real samples."""
+    assert data_folder.is_dir()
+    assert set(CAPTURED) <= {target.name for target in TARGETS}
 
 
 def test_names_are_unique() -> None:
