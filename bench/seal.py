@@ -101,7 +101,8 @@ async def _throughput(
 ) -> dict[str, Any]:
     """Tokens a second of all streams together, from the first request's start to the last's end."""
     paths.pace(pace)
-    request, rates = request_of(QUESTION, tokens), ([], [])
+    request = request_of(QUESTION, tokens)
+    rates: tuple[list[float], list[float]] = ([], [])
     for _ in range(rounds):
         await paths.fill(streams)
         for ask, found in ((paths.sealed, rates[0]), (paths.unsealed, rates[1])):
