@@ -11,18 +11,16 @@ from typing import Self
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import constant_time, hashes, hpke
-from cryptography.hazmat.primitives.asymmetric import mlkem, x25519
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from lanai.errors import EnvelopeRejected, Rejection
 from trust.envelope.encoding import fields
 from trust.envelope.header import HINT, EnvelopeHeader
+from trust.hpke.x_wing import expand_seed, load_public_key
 
 __all__ = ["NodeKey", "RequestSecrets"]
 
 SUITE = hpke.Suite(hpke.KEM.MLKEM768_X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
-PUBLIC_KEY_BYTES = 1216
-MLKEM_PUBLIC_BYTES = 1184
 SEED_BYTES = 32
 SECRET_BYTES = 32
 LABEL_WRAP = b"lanai v1alpha wrapped key"
@@ -70,9 +68,7 @@ class NodeKey:
                 reason=Rejection.MALFORMED,
                 hint="use NodeKey.generate()",
             )
-        expanded = hashlib.shake_256(seed).digest(96)
-        post_quantum = mlkem.MLKEM768PrivateKey.from_seed_bytes(expanded[:64])
-        classical = x25519.X25519PrivateKey.from_private_bytes(expanded[64:])
+        post_quantum, classical = expand_seed(seed)
         self._private = hpke.MLKEM768X25519PrivateKey(post_quantum, classical)
         self.public_key = (
             post_quantum.public_key().public_bytes_raw() + classical.public_key().public_bytes_raw()
@@ -139,14 +135,9 @@ def derive(secret: bytes, *, salt: bytes, info: bytes, size: int) -> bytes:
 
 
 def _load_public_key(raw: bytes) -> hpke.MLKEM768X25519PublicKey:
-    if len(raw) != PUBLIC_KEY_BYTES:
-        raise _bad_public_key()
     try:
-        return hpke.MLKEM768X25519PublicKey(
-            mlkem.MLKEM768PublicKey.from_public_bytes(raw[:MLKEM_PUBLIC_BYTES]),
-            x25519.X25519PublicKey.from_public_bytes(raw[MLKEM_PUBLIC_BYTES:]),
-        )
-    except ValueError:
+        return hpke.MLKEM768X25519PublicKey(*load_public_key(raw))
+    except EnvelopeRejected:
         raise _bad_public_key() from None
 
 

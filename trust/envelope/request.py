@@ -1,7 +1,7 @@
 """Sealing one request to K nodes, and opening it on one of them."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -34,6 +34,12 @@ LABEL_REQUEST = b"lanai v1alpha request"
 LABEL_CHECKPOINTS = b"lanai v1alpha checkpoints"
 
 
+class WrapKey(Protocol):
+    """Seals a node's secrets to its public key, as ``wrap`` does."""
+
+    def __call__(self, secret: bytes, public_key: bytes, *, info: bytes) -> bytes: ...
+
+
 class Recipient(Protocol):
     """What sealing reads of a ``VerifiedNode``."""
 
@@ -64,11 +70,14 @@ def seal_request(
     policy_digest: bytes,
     expires_at: int,
     request_id: bytes | None = None,
+    random: Callable[[int], bytes] = os.urandom,
+    wrap_key: WrapKey = wrap,
 ) -> SealedRequest:
     """Seal ``body`` so that each of ``nodes`` can open it, and nobody else.
 
-    The caller has verified the nodes, and uses a token and request id once. Raises
-    ``EnvelopeRejected`` for a body, node list or field that breaks a limit.
+    The caller has verified the nodes, and uses a token and request id once. ``random`` and
+    ``wrap_key`` are for test vectors. Raises ``EnvelopeRejected`` for a body, node list or field
+    that breaks a limit.
 
     1. Fix what is bound: ids, expiry, nodes in order, hashes.
     2. Wrap one data key to each node, with a secret of its own for the answer.
@@ -78,7 +87,7 @@ def seal_request(
     # 1.
     ordered = _in_order(nodes)
     context = EnvelopeContext(
-        request_id=os.urandom(REQUEST_ID_BYTES) if request_id is None else request_id,
+        request_id=random(REQUEST_ID_BYTES) if request_id is None else request_id,
         expires_at=expires_at,
         node_ids=tuple(node.node_id for node in ordered),
         token_hash=token_hash,
@@ -86,13 +95,13 @@ def seal_request(
         policy_digest=policy_digest,
     )
     # 2.
-    data_key = os.urandom(SECRET_BYTES)
+    data_key = random(SECRET_BYTES)
     secrets = {
-        node_id: RequestSecrets(data_key=data_key, answer_secret=os.urandom(SECRET_BYTES))
+        node_id: RequestSecrets(data_key=data_key, answer_secret=random(SECRET_BYTES))
         for node_id in context.node_ids
     }
     bound = context.digest()
-    sealed = tuple(_wrap_to(node, secrets[node.node_id], bound) for node in ordered)
+    sealed = tuple(_wrap_to(node, secrets[node.node_id], bound, wrap_key) for node in ordered)
     # 3.
     draft = context.header(sealed, key_commitment=bytes(HASH_BYTES))
     header = replace(draft, key_commitment=commitment(data_key, draft.committed_hash()))
@@ -215,6 +224,6 @@ def _checkpoints_hash(nodes: Sequence[Recipient]) -> bytes:
     return hashes[0] if len(hashes) == 1 else digest(LABEL_CHECKPOINTS, *hashes)
 
 
-def _wrap_to(node: Recipient, secrets: RequestSecrets, context: bytes) -> bytes:
+def _wrap_to(node: Recipient, secrets: RequestSecrets, context: bytes, wrap_key: WrapKey) -> bytes:
     info = wrap_info(context, node.node_id, node.tls_spki_sha256)
-    return wrap(secrets.to_bytes(), node.hpke_public_key, info=info)
+    return wrap_key(secrets.to_bytes(), node.hpke_public_key, info=info)
