@@ -60,6 +60,10 @@ class Kernels:
     def pool(self, threads: int) -> Pool:
         return Pool(self.library, threads)
 
+    def read(self, pool: Pool, data: NDArray[Any]) -> int:
+        """Read every byte once with all threads: what memory gives. The sum of its words."""
+        return int(self.library.lanai_read(pool.handle, data.ctypes.data, data.nbytes))
+
     def tables(self, bits: int, palette: NDArray[np.int8]) -> NDArray[np.uint8]:
         """The palette as the instruction sets look it up."""
         out = aligned(structures.TABLE_BYTES)
@@ -97,6 +101,7 @@ def bind(library: ctypes.CDLL) -> ctypes.CDLL | None:
         "lanai_pool_new": (pointer, [integer]),
         "lanai_pool_free": (None, [pointer]),
         "lanai_tables": (None, [integer, pointer, pointer]),
+        "lanai_read": (ctypes.c_uint64, [pointer, pointer, size]),
         "lanai_scratch_bytes": (size, [plan, integer, integer]),
         "lanai_forward": (integer, [plan, cache, pointer, integer, integer, pointer, pointer]),
         "lanai_product_bytes": (size, [matrix, integer, integer, integer]),

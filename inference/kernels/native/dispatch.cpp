@@ -1,4 +1,6 @@
 // The C interface: checks what can be checked, and hands over to the chosen instruction set.
+#include <atomic>
+
 #include "interface.h"
 #include "kernels.h"
 #include "pool.h"
@@ -88,6 +90,24 @@ int lanai_product(int isa, void *pool, const lanai_matrix *matrix, int group, co
   const lanai_kernels *of = kernels(isa);
   if (!of || n < 1) return LANAI_BAD_ARGUMENT;
   return of->product(pool, matrix, group, x, n, y, work);
+}
+
+uint64_t lanai_read(void *pool, const void *data, size_t bytes) {
+  constexpr size_t PIECE = 1 << 18;  // 64-bit words
+  const uint64_t *words = static_cast<const uint64_t *>(data);
+  size_t count = bytes / sizeof(uint64_t);
+  std::atomic<uint64_t> total{0};
+  int pieces = static_cast<int>((count + PIECE - 1) / PIECE);
+  lanai::run(static_cast<lanai::Pool *>(pool), pieces, [&](int piece, int) {
+    size_t at = piece * PIECE, end = at + PIECE < count ? at + PIECE : count;
+    uint64_t sums[8] = {};
+    for (; at + 8 <= end; at += 8)
+      for (size_t lane = 0; lane < 8; lane++) sums[lane] += words[at + lane];
+    for (; at < end; at++) sums[0] += words[at];
+    for (size_t lane = 1; lane < 8; lane++) sums[0] += sums[lane];
+    total += sums[0];
+  });
+  return total;
 }
 
 }  // extern "C"

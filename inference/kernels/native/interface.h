@@ -80,6 +80,9 @@ size_t lanai_product_bytes(const lanai_matrix *matrix, int group, int n, int thr
 int lanai_product(int isa, void *pool, const lanai_matrix *matrix, int group, const float *x, int n,
                   float *y, void *work);
 
+// Reads every byte of data, as a product reads weights; gives a sum so that it cannot be left out.
+uint64_t lanai_read(void *pool, const void *data, size_t bytes);
+
 #ifdef __cplusplus
 }
 #pragma GCC visibility pop

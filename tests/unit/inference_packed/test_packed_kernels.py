@@ -149,3 +149,11 @@ def test_the_threads_share_many_small_jobs(kernels: Kernels) -> None:
         assert (product(kernels, pool, kernels.isa, matrix, x) == first).all()
     pool.close()
     pool.close()
+
+
+def test_reading_reads_every_word(kernels: Kernels, pools: dict[int, Pool]) -> None:
+    """The sum is that of all words, whatever the size and the threads."""
+    for count in (1, 7, 8, (1 << 18) + 3):
+        words = np.random.default_rng(count).integers(0, 1 << 60, count, dtype=np.uint64)
+        for pool in pools.values():
+            assert kernels.read(pool, words) == int(words.sum(dtype=np.uint64))

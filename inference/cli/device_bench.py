@@ -1,0 +1,138 @@
+"""``lanai bench device``: speed of a model in this process, beside the memory's own speed."""
+
+import importlib.util
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from inference.catalog import Catalog, InstalledModel
+from inference.catalog.installed import weight_files
+from inference.device_speed import Plan, Runs, TorchRuns, measure, memory_reader, resident_mb
+from inference.openmp import set_openmp_here
+from lanai.cli.output import emit_json, json_option
+from lanai.errors import UsageError
+from lanai.folders import Folders
+from lanai.settings import Settings
+
+if TYPE_CHECKING:
+    from inference.decoder import LanguageModel
+
+__all__ = ["device"]
+
+
+@click.command()
+@click.option("--model", "name", help="default: the device model of the settings")
+@click.option("--threads", type=click.IntRange(1), help="default: device_threads of the settings")
+@click.option("--against", type=click.Choice(["llama.cpp"]), help="measure a peer in turns")
+@click.option(
+    "--against-file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="GGUF file of the peer; default: the model's own",
+)
+@click.option("--prompt-tokens", type=click.IntRange(16), default=512, show_default=True)
+@click.option("--new-tokens", type=click.IntRange(4), default=64, show_default=True)
+@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True)
+@json_option
+def device(
+    name: str | None,
+    threads: int | None,
+    against: str | None,
+    against_file: Path | None,
+    prompt_tokens: int,
+    new_tokens: int,
+    rounds: int,
+    as_json: bool,
+) -> None:
+    """Prompt and decode speed, memory bandwidth and its share used, resident memory, loading.
+
+    Medians over rounds that measure everything in turn. The share is of what one token must read.
+    """
+    if against and importlib.util.find_spec("llama_cpp") is None:
+        raise UsageError(
+            "llama.cpp is not installed here", hint="pip install llama-cpp-python, or no --against"
+        )
+    settings = Settings.load().settings
+    threads = threads or settings.device_threads
+    model = Catalog(Folders.standard().models).find(name or settings.device_model)
+    plan = Plan(prompt_tokens=prompt_tokens, new_tokens=new_tokens, rounds=rounds)
+    row = _measure(model, threads, plan, _peer_file(model, against, against_file))
+    if as_json:
+        emit_json(row)
+    else:
+        _print(row)
+
+
+def _peer_file(model: InstalledModel, against: str | None, file: Path | None) -> Path | None:
+    if against is None:
+        return None
+    if file is None and model.format != "gguf":
+        raise UsageError(
+            f"{model.name} is no GGUF file, which llama.cpp needs", hint="--against-file FILE.gguf"
+        )
+    return file or weight_files(model.path, model.file)[0]
+
+
+def _measure(model: InstalledModel, threads: int, plan: Plan, peer: Path | None) -> dict[str, Any]:
+    context = plan.prompt_tokens + plan.new_tokens
+    set_openmp_here(threads)
+    import torch
+
+    torch.set_num_threads(threads)
+    from inference.decoder import load_decoder
+
+    before, began = resident_mb(), time.perf_counter()
+    decoder = load_decoder(model.path, context_tokens=context)
+    load_s = time.perf_counter() - began
+    ours = TorchRuns(decoder)
+    ours.step(0)
+    first_s = time.perf_counter() - began
+    runs: dict[str, Runs] = {"ours": ours}
+    ours.step(1)
+    rss = resident_mb() - before
+    if peer is not None:
+        from inference.llamacpp import LlamaCppRuns
+
+        runs["peer"] = LlamaCppRuns(peer, context_tokens=context, threads=threads)
+    rates, bandwidth = measure(
+        runs, memory_reader(threads), plan, vocabulary=decoder.config.vocabulary
+    )
+    used = rates["ours"]["decode_tok_s"] * model.bytes / 1e9
+    row: dict[str, Any] = {
+        "name": model.name,
+        "threads": threads,
+        "path": _path_of(decoder),
+        **rates["ours"],
+        "bandwidth_gb_s": bandwidth,
+        "bandwidth_share": round(used / bandwidth, 3),
+        "file_mb": round(model.bytes / 1e6, 1),
+        "rss_mb": round(rss, 1),
+        "load_s": round(load_s, 3),
+        "first_token_s": round(first_s, 3),
+        "other_load": round(os.getloadavg()[0], 1),
+    }
+    if peer is not None:
+        theirs = rates["peer"]
+        row["against"] = {"name": "llama.cpp", "file": peer.name, **theirs}
+        row["ratio"] = {
+            part: round(rates["ours"][f"{part}_tok_s"] / theirs[f"{part}_tok_s"], 3)
+            for part in ("prefill", "decode")
+        }
+    return row
+
+
+def _path_of(decoder: "LanguageModel") -> str:
+    """What computes: the kernels with their instruction set, or torch."""
+    isa = getattr(decoder, "isa", None)
+    return f"kernels, {isa}" if isa else "torch"
+
+
+def _print(row: dict[str, Any]) -> None:
+    width = max(map(len, row))
+    for key, value in row.items():
+        shown = (
+            ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
+        )
+        click.echo(f"{key:<{width}}  {shown}")
