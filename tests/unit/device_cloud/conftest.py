@@ -54,3 +54,21 @@ def request_of() -> Callable[..., CloudRequest]:
 @pytest.fixture
 def asked(request_of) -> CloudRequest:
     return request_of()
+
+
+@pytest.fixture
+def plain() -> Callable[[InMemoryCloud], InMemoryCloud]:
+    """The cloud as it is behind the outer seal: what it is asked and says is in the clear.
+
+    For whatever sits between the sealed transport and its caller, the roster first of all.
+    """
+
+    def opened(cloud: InMemoryCloud) -> InMemoryCloud:
+        async def fetch(payload: bytes) -> bytes:
+            await cloud.connect()
+            return cloud._reply(payload)
+
+        cloud.fetch = fetch
+        return cloud
+
+    return opened

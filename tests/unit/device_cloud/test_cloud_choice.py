@@ -37,8 +37,8 @@ def fetched() -> list[bytes]:
 
 
 @pytest.fixture
-async def roster(cloud: InMemoryCloud, tmp_path, steady, ticks, fetched):
-    fetch = cloud.fetch
+async def roster(cloud: InMemoryCloud, plain, tmp_path, steady, ticks, fetched):
+    fetch = plain(cloud).fetch
 
     async def counting(payload: bytes) -> bytes:
         fetched.append(payload)
@@ -84,9 +84,9 @@ def chi_square(counts: Counter, cells: int) -> float:
     return missing + sum((count - expected) ** 2 / expected for count in counts.values())
 
 
-async def test_every_set_of_k_is_as_likely(issuer, tmp_path) -> None:
+async def test_every_set_of_k_is_as_likely(issuer, plain, tmp_path) -> None:
     """The relay's order of nodes gives none of them a better chance, nor any pair of them."""
-    cloud = InMemoryCloud(nodes=5, issuer=issuer)
+    cloud = plain(InMemoryCloud(nodes=5, issuer=issuer))
     nodes, random = await verified(cloud, tmp_path), Random(1)
     pairs = Counter(
         frozenset(node.node_id for node in draw(nodes, 2, until=0, random=random))
@@ -96,9 +96,9 @@ async def test_every_set_of_k_is_as_likely(issuer, tmp_path) -> None:
     assert chi_square(pairs, len(list(combinations(range(5), 2)))) < 27.9
 
 
-async def test_a_node_shown_often_is_drawn_as_often_as_any(issuer, tmp_path) -> None:
+async def test_a_node_shown_often_is_drawn_as_often_as_any(issuer, plain, tmp_path) -> None:
     """A relay that shows one node under many of its bundles wins it no larger share."""
-    cloud = InMemoryCloud(nodes=4, issuer=issuer)
+    cloud = plain(InMemoryCloud(nodes=4, issuer=issuer))
     favourite = cloud.nodes[0].key.node_id
     shown = list(cloud.bundles)
     for number in range(20):
@@ -123,12 +123,12 @@ async def test_of_one_nodes_bundles_the_newest_counts(cloud, roster) -> None:
     assert [node.checkpoint.size for node in nodes] == [2, 2, 2]
 
 
-async def test_nodes_that_outlive_the_request_are_preferred(cloud, tmp_path) -> None:
+async def test_nodes_that_outlive_the_request_are_preferred(cloud, plain, tmp_path) -> None:
     """A node whose keys end before the request may is drawn only when there is no other."""
     world, nodes = cloud.world, cloud.nodes
     short = world.bundle(nodes[0].key.public_key, tls=nodes[0].tls, lifetime_s=30)
     cloud.bundles = [short.to_proto(), *cloud.bundles[1:]]
-    found = await verified(cloud, tmp_path)
+    found = await verified(plain(cloud), tmp_path)
     assert len(found) == 3
     drawn = draw(found, 3, until=world.now + 60, random=Random(3))
     assert short.node_id not in {node.node_id for node in drawn}

@@ -46,11 +46,11 @@ async def test_an_answer_comes_home_whole(cloud, client, request_of) -> None:
     assert stream.receipt.node == cloud.answered_by[0].hex()
     assert stream.receipt.evidence == "unsafe_software"
     size, _, root = stream.receipt.log_checkpoint.partition(":")
-    assert (int(size), root) == (1, cloud.world.tree.root().hex())
+    assert root == cloud.world.tree.root(int(size)).hex()
     assert len(stream.disclosure.nodes) == 2
     assert stream.receipt.node in stream.disclosure.nodes
-    sent = sum(map(len, cloud.relayed)) - stream.disclosure.bytes_received
-    assert stream.disclosure.bytes_sent == sent > 0
+    assert 0 < stream.disclosure.bytes_sent < sum(map(len, cloud.relayed))  # sealed once more
+    assert stream.disclosure.bytes_received > 0
     names = [timing.name for timing in stream.preparation]
     assert names == [Span.CLOUD_VERIFY, Span.CLOUD_TOKEN, Span.CLOUD_SEAL]
 
@@ -210,11 +210,7 @@ async def test_a_changed_frame_ends_the_answer(cloud, client, asked) -> None:
     async def changed(frames):
         async for count, payload in _numbered(whole(frames)):
             if count == 2:
-                response = InferResponse.FromString(payload)
-                data = bytearray(response.chunk.data)
-                data[100] ^= 1
-                response.chunk.data = bytes(data)
-                payload = response.SerializeToString()
+                payload = payload[:100] + bytes([payload[100] ^ 1]) + payload[101:]
             yield payload
 
     cloud.exchange = changed
@@ -373,4 +369,4 @@ async def test_signatures_of_another_issuer_are_refused(cloud, client, asked) ->
     cloud.issue = issue
     with pytest.raises(TokenRejected):
         await answer(client, asked)
-    assert cloud.relayed == []
+    assert (cloud.bodies, cloud.spent) == ([], set())

@@ -21,10 +21,10 @@ def steady() -> list[float]:
 
 
 @pytest.fixture
-def roster(cloud, checkpoints, steady) -> Roster:
+def roster(cloud, plain, checkpoints, steady) -> Roster:
     return Roster(
         cloud.root,
-        cloud,
+        plain(cloud),
         checkpoints,
         clock=lambda: float(cloud.world.now),
         monotonic=lambda: steady[0],
@@ -90,7 +90,7 @@ async def test_when_no_node_is_acceptable_nothing_is_sent(cloud, client, asked) 
     status = await client.status()
     assert caught.value.reason.value in status.reason.split()
     assert (status.reachable, status.verified_nodes) == (True, 0)
-    assert (cloud.relayed, cloud.issued) == ([], 0)
+    assert (cloud.bodies, cloud.spent, cloud.issued) == ([], set(), 0)
 
 
 async def test_an_empty_cluster_and_an_unreachable_one(cloud, client, asked) -> None:

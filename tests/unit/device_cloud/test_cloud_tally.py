@@ -56,7 +56,7 @@ async def test_a_token_lost_on_the_device_is_counted(
     monkeypatch.setattr("device_agent.cloud.client.seal_request", refuse)
     await failing(client, asked)
     assert (client.tokens_lost, tally.counts().tokens_lost) == (1, 1)
-    assert cloud.relayed == []
+    assert (cloud.bodies, cloud.spent) == ([], set())
 
 
 async def test_a_token_lost_to_a_cancelled_request_is_counted(cloud, client, asked, tally) -> None:
