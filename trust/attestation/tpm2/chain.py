@@ -76,6 +76,9 @@ class Link:
         try:
             certificate = x509.load_der_x509_certificate(der)
             key, extensions = certificate.public_key(), certificate.extensions
+            # Names and times are read when they are asked for: what does not read fails here.
+            _ = certificate.subject, certificate.issuer
+            _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
             purposes = _extension(extensions, x509.ExtendedKeyUsage)
             constraints = _extension(extensions, x509.BasicConstraints)
             usage = _extension(extensions, x509.KeyUsage)
