@@ -21,7 +21,7 @@ from protos.lanai.v1alpha.gateway_pb2 import (
 )
 from trust.bundle import NodeBundle
 from trust.log.merkle import MAX_PROOF
-from trust.public_tree import MAX_FILE_BYTES
+from trust.public_tree import MAX_RELAYED_BYTES
 from trust.root import TrustRoot
 
 __all__ = ["RelayView"]
@@ -51,7 +51,7 @@ class RelayView:
     def file(self, path: str) -> bytes | None:
         """A public file (`trust.public_tree`); None when there is none."""
         answer = self._ask(FetchRequest(file=FileRequest(path=path)), "file").file
-        if len(answer.content) > MAX_FILE_BYTES:
+        if len(answer.content) > MAX_RELAYED_BYTES:
             raise _not_ours()
         return answer.content if answer.found else None
 

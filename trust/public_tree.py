@@ -10,12 +10,15 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["MAX_FILE_BYTES", "PublicFile", "public_file"]
+__all__ = ["MAX_ENTRIES_BYTES", "MAX_RELAYED_BYTES", "PublicFile", "public_file"]
 
-MAX_FILE_BYTES: Final = 896 * 1024
-"""Of any public file; it fits into one message of every party."""
+MAX_RELAYED_BYTES: Final = 896 * 1024
+"""Of a file that is read through the relay: it fits into one message of every party."""
+MAX_ENTRIES_BYTES: Final = 256 * (2 + 2**16 - 1)
+"""Of an entry bundle: 256 leaves of the largest size, each with its length."""
 
 _MAX_CHECKPOINT: Final = 64 * 1024
+_MAX_METADATA: Final = 896 * 1024
 _MAX_TILE: Final = 256 * 32
 _NUMBER: Final = r"(?:x[0-9]{3}/){0,6}[0-9]{3}"
 _PARTIAL: Final = r"(?:\.p/(?:[1-9][0-9]?|1[0-9]{2}|2[0-4][0-9]|25[0-5]))?"
@@ -49,13 +52,13 @@ def public_file(path: str) -> PublicFile | None:
             path=path,
             content_type="application/octet-stream",
             immutable=True,
-            limit=_MAX_TILE if _TILE.fullmatch(path) else MAX_FILE_BYTES,
+            limit=_MAX_TILE if _TILE.fullmatch(path) else MAX_ENTRIES_BYTES,
         )
     if _METADATA.fullmatch(path):
         return PublicFile(
             path=path,
             content_type="application/json",
             immutable=_VERSIONED.fullmatch(path) is not None,
-            limit=MAX_FILE_BYTES,
+            limit=_MAX_METADATA,
         )
     return None

@@ -7,7 +7,7 @@ import aiohttp
 
 from lanai.errors import CloudRefused, RefusalCode
 from protos.lanai.v1alpha.gateway_pb2 import FileResponse
-from trust.public_tree import public_file
+from trust.public_tree import MAX_RELAYED_BYTES, public_file
 
 __all__ = ["Files", "HttpFiles"]
 
@@ -40,16 +40,19 @@ class HttpFiles:
         file = public_file(path)
         if file is None:
             raise CloudRefused("path", refusal=RefusalCode.BAD_REQUEST)
+        limit = min(file.limit, MAX_RELAYED_BYTES)
         try:
             async with self._session.get(
                 f"{self._url}/{file.path}", allow_redirects=False
             ) as answer:
-                found, content = answer.status, await _read(answer.content, file.limit + 1)
+                found, content = answer.status, await _read(answer.content, limit + 1)
         except (aiohttp.ClientError, TimeoutError):
             raise CloudRefused("origin", refusal=RefusalCode.INTERNAL) from None
         if found == HTTPStatus.NOT_FOUND:
             return FileResponse(found=False)
-        if found != HTTPStatus.OK or len(content) > file.limit:
+        if len(content) > limit:
+            raise CloudRefused("file", refusal=RefusalCode.TOO_LARGE)
+        if found != HTTPStatus.OK:
             raise CloudRefused("origin", refusal=RefusalCode.INTERNAL)
         return FileResponse(found=True, content=content)
 

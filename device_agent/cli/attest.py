@@ -81,8 +81,19 @@ def attest() -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="a node's configuration: prints the whole release record",
 )
+@click.option(
+    "--golden",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="what hardware evidence must measure (JSON: kind, name, value), for the record",
+)
 @json_option
-def measure(model: Path | None, tree: Path | None, config: Path | None, as_json: bool) -> None:
+def measure(
+    model: Path | None,
+    tree: Path | None,
+    config: Path | None,
+    golden: Path | None,
+    as_json: bool,
+) -> None:
     """Compute what a release record says, from files: the same files give the same digests.
 
     Nobody attests it: it is for comparing with a record in the log.
@@ -90,7 +101,7 @@ def measure(model: Path | None, tree: Path | None, config: Path | None, as_json:
     from trust.attestation import measure_folder, measure_software
 
     if config is not None:
-        release = _measured(config, model, tree)
+        release = _measured(config, model, tree, golden)
         details: dict[str, str | int] = {
             **_release_claims(release),
             "record": release.canonical().decode("ascii"),
@@ -215,13 +226,15 @@ def _fetched(view: "RelayView", node: str) -> "NodeBundle":
     return found[0]
 
 
-def _measured(config: Path, model: Path | None, tree: Path | None) -> "Release":
+def _measured(
+    config: Path, model: Path | None, tree: Path | None, golden: Path | None
+) -> "Release":
     """The record a node of this configuration would have. Raises ``TrustError``."""
     from trust.attestation import Release, measure_folder, measure_software
     from trust.attestation.configuration import MeasuredSettings, measure_configuration
-    from trust.strict import malformed, read_object
+    from trust.strict import malformed
 
-    values = read_object(config.read_bytes().decode("utf-8", "replace"), limit=MAX_CONFIG_CHARACTERS)
+    values = _object(config)
     settings, folder = MeasuredSettings.of(values), model or values.get("model_folder")
     if not isinstance(folder, str | Path):
         raise malformed("the configuration names no model folder")
@@ -231,7 +244,14 @@ def _measured(config: Path, model: Path | None, tree: Path | None) -> "Release":
         configuration=measure_configuration(settings, tree=tree),
         model=settings.model_name,
         context_tokens=settings.context_tokens,
+        golden={} if golden is None else _object(golden),  # type: ignore[arg-type]  # it checks
     )
+
+
+def _object(path: Path) -> dict[str, object]:
+    from trust.strict import read_object
+
+    return read_object(path.read_bytes().decode("utf-8", "replace"), limit=MAX_CONFIG_CHARACTERS)
 
 
 def _read(file: IO[bytes]) -> "NodeBundle":

@@ -17,7 +17,7 @@ from trust.log.tiles import (
     tile_path,
     tile_ranges,
 )
-from trust.public_tree import MAX_FILE_BYTES
+from trust.public_tree import MAX_ENTRIES_BYTES
 
 __all__ = ["FileReader", "check_tiles", "published_leaves"]
 
@@ -37,7 +37,7 @@ def published_leaves(files: FileReader, size: int) -> Iterator[bytes]:
     Raises ``LogRejected`` (``malformed``, ``too_large``), and what ``files`` raises.
     """
     for number, start, end in tile_ranges(0, size, level=0):
-        data = _read(files, ENTRIES, number, end - start, limit=MAX_FILE_BYTES)
+        data = _read(files, ENTRIES, number, end - start, limit=MAX_ENTRIES_BYTES)
         leaves = decode_entries(data)
         if len(leaves) < end - start:
             raise _damaged("an entry bundle is too short")

@@ -29,6 +29,7 @@ from lanai.settings import Settings
 from protos.lanai.v1alpha import gateway_pb2, gateway_pb2_grpc, issuer_pb2, issuer_pb2_grpc
 from protos.lanai.v1alpha.envelope_pb2 import Message, RequestBody
 from trust.envelope import seal_request
+from trust.ohttp import EXCHANGE, RequestSealer, configuration_of
 from trust.root import TrustRoot
 from trust.tokens import Token, begin
 from trust.updates.testing import unsafe_enrol
@@ -87,7 +88,8 @@ class Cluster:
         """A fresh token from the cluster's issuer."""
         account = json.loads(self.layout.account.read_text())
         root = self.root
-        pending = begin(bytes.fromhex(root.issuer_key), bytes.fromhex(root.token_challenge), 1)
+        key = self.layout.ring("issuer").read()[0].record.key
+        pending = begin(key, bytes.fromhex(root.token_challenge), 1)
         channel = open_channel(root.issuer.address, root.issuer.certificate.encode())
         try:
             answer = await issuer_pb2_grpc.IssuerStub(channel).Issue(
@@ -133,17 +135,23 @@ class Cluster:
         return [gateway_pb2.Opaque(payload=f.SerializeToString()) for f in frames]
 
     async def send(self, frames: list[gateway_pb2.Opaque]) -> str:
-        """The refusal's word, or ``answered``."""
+        """Seal and send; the refusal's word, or ``answered``."""
+        key = self.layout.ring("gateway").read()[0].record.key
+        sealer = RequestSealer(configuration_of(key), media=EXCHANGE)
+        last = len(frames) - 1
+        pieces = [sealer.seal(f.payload, final=i == last) for i, f in enumerate(frames)]
+        sealed = [gateway_pb2.Opaque(payload=piece) for piece in pieces]
+        opener, word = sealer.response(), b""
         channel = open_channel(self.relay.address, self.relay.certificate.encode())
         try:
-            async for _ in gateway_pb2_grpc.RelayStub(channel).Exchange(_each(frames), timeout=30):
-                pass
+            stub = gateway_pb2_grpc.RelayStub(channel)
+            async for answer in stub.Exchange(_each(sealed), timeout=30):
+                word = opener.open(answer.payload)
         except grpc.aio.AioRpcError as error:
             return str(error.details())
-        else:
-            return "answered"
         finally:
             await channel.close(None)
+        return word.decode() if opener.ended and word else "answered"
 
     def stop(self) -> None:
         asyncio.run(down(self.layout, say=lambda line: None))

@@ -11,7 +11,7 @@ import pytest
 from cloud_node.gateway.files import HttpFiles
 from cloud_node.static_files import StaticServer
 from lanai.errors import CloudRefused, ConfigError, RefusalCode
-from trust.public_tree import MAX_FILE_BYTES, public_file
+from trust.public_tree import MAX_ENTRIES_BYTES, MAX_RELAYED_BYTES, public_file
 
 FILES = {
     "log/checkpoint": b"note",
@@ -127,7 +127,8 @@ async def test_links_and_large_files_are_not_served(server: StaticServer, folder
     """A link could lead out of the tree; a file above its bound is none of ours."""
     (folder / "tuf/link.json").symlink_to(folder.parent / "secret")
     (folder / "log/tile/0/001").write_bytes(bytes(8193))
-    (folder / "log/tile/entries/001").write_bytes(bytes(MAX_FILE_BYTES + 1))
+    with (folder / "log/tile/entries/001").open("wb") as sparse:
+        sparse.truncate(MAX_ENTRIES_BYTES + 1)
     for path in ("tuf/link.json", "log/tile/0/001", "log/tile/entries/001"):
         assert (await raw(server, path)).startswith(b"HTTP/1.1 404")
 
@@ -152,6 +153,10 @@ async def test_the_gateway_reads_public_files(files: HttpFiles, folder: Path) ->
     answer = await files.read("log/tile/entries/000")
     assert (answer.found, answer.content) == (True, FILES["log/tile/entries/000"])
     assert not (await files.read("log/tile/5/000")).found
+    (folder / "log/tile/entries/001").write_bytes(bytes(MAX_RELAYED_BYTES + 1))
+    with pytest.raises(CloudRefused) as caught:
+        await files.read("log/tile/entries/001")
+    assert caught.value.refusal is RefusalCode.TOO_LARGE
     for path in REFUSED:
         with pytest.raises(CloudRefused) as caught:
             await files.read(path)
@@ -174,10 +179,15 @@ async def test_the_gateway_bounds_what_an_origin_sends() -> None:
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     files = HttpFiles(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
-    for path in ("log/checkpoint", "tuf/timestamp.json", "tuf/1.root.json"):
+    expected = {
+        "log/checkpoint": RefusalCode.TOO_LARGE,
+        "tuf/timestamp.json": RefusalCode.INTERNAL,
+        "tuf/1.root.json": RefusalCode.INTERNAL,
+    }
+    for path, refusal in expected.items():
         with pytest.raises(CloudRefused) as caught:
             await files.read(path)
-        assert caught.value.refusal is RefusalCode.INTERNAL
+        assert caught.value.refusal is refusal
     await files.close()
     server.close()
     await server.wait_closed()

@@ -13,7 +13,7 @@ from cloud_node.trust_refresh import TrustRefresh, refresh_trust
 from cloud_node.trust_repository import ROLES, TrustRepository
 from cloud_node.trust_repository.repository import LIFETIMES_S
 from lanai.errors import ConfigError, Rejection, TrustRootRejected
-from trust.public_tree import MAX_FILE_BYTES, public_file
+from trust.public_tree import MAX_RELAYED_BYTES, public_file
 from trust.root import TrustRoot
 from trust.testing import UnsafeTrustWorld
 from trust.updates import FolderSource, TrustRootStore
@@ -100,7 +100,7 @@ async def test_every_file_is_one_the_public_tree_serves(operator) -> None:
         file = public_file("tuf/" + str(path.relative_to(operator.tree)))
         assert file is not None
         assert file.immutable == (path.name != "timestamp.json")
-        assert path.stat().st_size < MAX_FILE_BYTES
+        assert path.stat().st_size < MAX_RELAYED_BYTES
 
 
 @pytest.mark.parametrize("roles", [[], ["root"], ["targets"], ["snapshot", "timestamp"], [*ROLES]])

@@ -109,6 +109,23 @@ def test_one_changed_byte_is_another_release(
     assert len(digests) == 5
 
 
+def test_golden_values_are_part_of_the_record(
+    tree: Path, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a machine must measure cannot come from a tree: it is given, and in the digest."""
+    plain = record(capsys, "--tree", tree, "--config", config)
+    (tmp_path / "golden.json").write_text(json.dumps({"tpm2": {"pcr_4": "ab" * 32}}))
+    golden = ("--golden", tmp_path / "golden.json")
+    release = Release.parse(
+        record(capsys, "--tree", tree, "--config", config, *golden)["record"].encode()
+    )
+    assert release.golden == {"tpm2": {"pcr_4": "ab" * 32}}
+    assert release.digest() != plain["measurement"]
+    (tmp_path / "golden.json").write_text("[]")
+    command = ["attest", "measure", "--tree", str(tree), "--config", str(config)]
+    assert run([*command, *map(str, golden)]) == 10
+
+
 def test_what_is_not_measured_does_not_show(
     tree: Path, config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
