@@ -52,7 +52,7 @@ class Mounted(click.Group):
             formatter.write_dl(rows)
 
 
-def _registered(group: str) -> dict[str, EntryPoint]:
+def _registered(group: str = GROUP) -> dict[str, EntryPoint]:
     return {entry.name: entry for entry in entry_points(group=group)}
 
 
