@@ -20,6 +20,7 @@ from cloud_node.launcher_config import LauncherConfig
 from cloud_node.listening import ListenConfig
 from cloud_node.log_service import LogConfig
 from cloud_node.node.config import NodeConfig
+from cloud_node.node.evidence import EvidenceConfig
 from cloud_node.publishing import WitnessEndpoint
 from cloud_node.relay import RelayConfig
 from cloud_node.service import PinnedEndpoint
@@ -143,8 +144,10 @@ class Recipes:
             context_tokens=self.plan.context_tokens,
             threads=self.plan.threads,
             drain_s=DRAIN_S,
-            unsafe_software_key_file=str(self.layout.key(SOFTWARE)),
-            tpm=self.tpm.node() if self.tpm else None,
+            evidence=EvidenceConfig(
+                unsafe_software_key=self.layout.key(SOFTWARE),
+                tpm=self.tpm.node() if self.tpm else None,
+            ),
         )
 
     def launcher(self, name: str, node: str) -> LauncherConfig:

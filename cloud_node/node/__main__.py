@@ -6,11 +6,12 @@ from pathlib import Path
 
 from cloud_node.events import Component, Event
 from cloud_node.node.answer import Answerer
-from cloud_node.node.bundle import BundleMaker, attesters_of
+from cloud_node.node.bundle import BundleMaker
 from cloud_node.node.config import NodeConfig
 from cloud_node.node.control import Control
 from cloud_node.node.engine_host import EngineHost, StartEngine
 from cloud_node.node.epoch import EpochPlan
+from cloud_node.node.evidence import attesters_of
 from cloud_node.node.front import Shared
 from cloud_node.node.load import Load
 from cloud_node.node.node import Node
@@ -29,7 +30,7 @@ async def run(config: NodeConfig, service: Service) -> None:
     load = Load(max_live=config.max_live)
     engine = EngineHost(_engine_of(config), load, service.log)
     release, _ = await asyncio.gather(asyncio.to_thread(measure_release, config), engine.start())
-    attesters = attesters_of(config, release)
+    attesters = attesters_of(config.evidence, release)
     if any(attester.kind.startswith("unsafe") for attester in attesters):
         service.log.emit(Event.UNSAFE_EVIDENCE)
     text = await asyncio.to_thread(load_text_model, Path(config.model_folder))

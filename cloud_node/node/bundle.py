@@ -2,23 +2,15 @@
 
 import asyncio
 from collections.abc import Sequence
-from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
-from cloud_node.node.config import NodeConfig
 from cloud_node.node.keys import NodeKeys
 from cloud_node.node.proof import ProofSource
-from cloud_node.tpm import Tpm2Attester
-from lanai.errors import ConfigError
 from trust.attestation.evidence import Attester, Evidence
 from trust.attestation.release import Release
-from trust.attestation.unsafe_software import UnsafeSoftwareAttester
 from trust.bundle import LogProof, NodeBundle
 from trust.log.merkle import leaf_hash
 
-__all__ = ["BundleMaker", "attesters_of"]
+__all__ = ["BundleMaker"]
 
 
 class BundleMaker:
@@ -50,33 +42,3 @@ class BundleMaker:
 
     def _attest(self, report_data: bytes) -> tuple[Evidence, ...]:
         return tuple(each.attest(report_data) for each in self._attesters)
-
-
-def attesters_of(config: NodeConfig, release: Release) -> tuple[Attester, ...]:
-    """The attesters this machine has. Raises ``ConfigError`` when there is none it may use."""
-    found: list[Attester] = []
-    if config.unsafe_software_key_file is not None:
-        if config.profile != "development":
-            raise ConfigError("unsafe_software evidence is refused outside development")
-        key = _read_key(Path(config.unsafe_software_key_file))
-        found.append(UnsafeSoftwareAttester(key, release))
-    if config.tpm is not None:
-        found.append(Tpm2Attester.of(config.tpm, release))
-    if not found:
-        raise ConfigError(
-            "no evidence source is configured",
-            hint="set tpm; in development also unsafe_software_key_file",
-        )
-    return tuple(found)
-
-
-def _read_key(path: Path) -> Ed25519PrivateKey:
-    try:
-        key = load_pem_private_key(path.read_bytes(), password=None)
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, TypeError):
-        raise ConfigError(f"{path} holds no private key in PEM") from None
-    if not isinstance(key, Ed25519PrivateKey):
-        raise ConfigError(f"{path} holds no Ed25519 key")
-    return key

@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from cloud_node.node.evidence import EvidenceConfig
 from cloud_node.service import PinnedEndpoint, ServiceConfig
-from cloud_node.tpm import TpmConfig
 
 __all__ = ["NodeConfig"]
 
@@ -34,15 +34,12 @@ class NodeConfig(ServiceConfig):
     request_timeout_s: float = Field(120.0, gt=0, le=3600)
     drain_s: float = Field(30.0, ge=0, le=3600)
     """How long live requests may go on after SIGTERM."""
-    unsafe_software_key_file: str | None = None
-    """Ed25519 private key (PEM) of software evidence. Development only."""
-    tpm: TpmConfig | None = None
-    """The machine's TPM; a software TPM in development only."""
+    evidence: EvidenceConfig
+    golden: dict[str, dict[str, str]] = Field(default_factory=dict)
+    """What hardware evidence must measure, by kind and name: as the release record lists it."""
 
     @model_validator(mode="after")
     def _no_unsafe_evidence_in_production(self) -> "NodeConfig":
-        if self.unsafe_software_key_file is not None and self.profile != "development":
-            raise ValueError("unsafe_software_key_file is refused outside development")
-        if self.tpm is not None and self.tpm.unsafe and self.profile != "development":
-            raise ValueError("unsafe_swtpm_socket is refused outside development")
+        if self.evidence.unsafe and self.profile != "development":
+            raise ValueError("unsafe evidence is refused outside development")
         return self

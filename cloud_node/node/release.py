@@ -14,7 +14,8 @@ def measure_release(config: NodeConfig) -> Release:
     """Software, the whole model folder and the configuration, read from this machine's disk.
 
     Nodes with the same software, model and limits have the same record: names, addresses,
-    credentials and thread counts are not in it. Raises ``EvidenceRejected`` when something cannot
+    credentials and thread counts are not in it. Golden values are the operator's word, compared by
+    devices with what the hardware measured. Raises ``EvidenceRejected`` when something cannot
     be measured.
     """
     return Release(
@@ -23,4 +24,5 @@ def measure_release(config: NodeConfig) -> Release:
         configuration=measure_configuration(MeasuredSettings.of(config.model_dump())),
         model=config.model_name,
         context_tokens=config.context_tokens,
+        golden=config.golden,
     )

@@ -238,13 +238,14 @@ def _measured(
     settings, folder = MeasuredSettings.of(values), model or values.get("model_folder")
     if not isinstance(folder, str | Path):
         raise malformed("the configuration names no model folder")
+    expected = values.get("golden", {}) if golden is None else _object(golden)
     return Release(
         software=measure_software(tree=tree),
         weights=measure_folder(Path(folder)),
         configuration=measure_configuration(settings, tree=tree),
         model=settings.model_name,
         context_tokens=settings.context_tokens,
-        golden={} if golden is None else _object(golden),  # type: ignore[arg-type]  # it checks
+        golden=expected,  # type: ignore[arg-type]  # it checks
     )
 
 

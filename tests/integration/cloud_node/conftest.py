@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cloud_node.identity import TlsIdentity, server_credentials
 from cloud_node.launcher_config import LauncherConfig
 from cloud_node.node import NodeConfig
+from cloud_node.node.evidence import EvidenceConfig
 from cloud_node.node.release import measure_release
 from cloud_node.service import PinnedEndpoint, start_grpc
 from cloud_node.store import Store, open_store
@@ -147,7 +148,7 @@ async def site(tiny_model: Path) -> AsyncIterator[Site]:
             threads=1,
             announce_s=0.3,
             drain_s=5.0,
-            unsafe_software_key_file=str(write_key(folder / "software.pem", world)),
+            evidence=EvidenceConfig(unsafe_software_key=write_key(folder / "software.pem", world)),
         )
         log.release = partial(measure_release, config)
         store = open_store(embedded.url(Role.GATEWAY))

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from cloud_node.node import NodeConfig
+from cloud_node.node.evidence import EvidenceConfig
 from cloud_node.service import PinnedEndpoint, load_config
 from cloud_node.store.config import StoreConfig
 from cloud_node.store.roles import Passwords, Role
@@ -29,6 +30,7 @@ NODE: dict[str, Any] = {
     "model_name": "x",
     "context_tokens": 512,
     "threads": 1,
+    "evidence": {"unsafe_software_key": "/key"},
 }
 
 
@@ -46,7 +48,8 @@ def written(folder: Path, value: Any) -> Path:
 
 def test_a_configuration_is_read_back_as_written(folder: Path) -> None:
     """What is written is what is read, in a file of this user only."""
-    config = NodeConfig(**{**NODE, "log": PinnedEndpoint(**NODE["log"])})
+    evidence = EvidenceConfig(unsafe_software_key=Path("/key"))
+    config = NodeConfig(**{**NODE, "log": PinnedEndpoint(**NODE["log"]), "evidence": evidence})
     path = config.write(folder / "node.json")
     assert load_config(NodeConfig, path) == config
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -63,7 +66,10 @@ def test_a_configuration_is_read_back_as_written(folder: Path) -> None:
         {"name": "Node 0"},
         {"key_lifetime_s": 25 * 3600},
         {"profile": "staging"},
-        {"profile": "production", "unsafe_software_key_file": "/key"},
+        {"profile": "production"},
+        {"evidence": {"sev_snp": {"ark": "/ark.der"}}},
+        {"evidence": {"tdx": {}}},
+        {"golden": {"sev_snp": {"measurement": 1}}},
     ],
 )
 def test_a_wrong_configuration_is_refused(folder: Path, change: dict[str, Any]) -> None:
