@@ -51,7 +51,8 @@ int product(void *pool, const lanai_matrix *m, int group, const float *x, int n,
   int count = tiles_of(*m), pieces = (count + MOST_TILES - 1) / MOST_TILES;
   lanai::run(threads, pieces, [&](int piece, int worker) {
     int tile = piece * MOST_TILES, some = count - tile < MOST_TILES ? count - tile : MOST_TILES;
-    some_tiles(*m, group, tile, some, rows, n, out + 16 * tile, stride, tiles + worker * room);
+    some_tiles(*m, group, tile, some, rows, n, {out + 16 * tile, stride, false},
+               tiles + worker * room);
   });
   for (int row = 0; row < n; row++)
     __builtin_memcpy(y + static_cast<size_t>(row) * m->rows, out + static_cast<size_t>(row) * stride,

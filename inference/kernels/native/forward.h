@@ -130,7 +130,7 @@ class Pass {
   void products(const Target *targets, int count, const Rows &x, int n, bool add = false) {
     int tiles = 0;
     for (int at = 0; at < count; at++) tiles += tiles_of(*targets[at].matrix);
-    int share = (tiles + 4 * threads_ - 1) / (4 * threads_);
+    int share = (tiles + 2 * threads_ - 1) / (2 * threads_);
     share = round_up(share, MOST_TILES);
     lanai::run(pool_, (tiles + share - 1) / share, [&](int piece, int worker) {
       int first = piece * share, end = first + share < tiles ? first + share : tiles, base = 0;
@@ -147,17 +147,15 @@ class Pass {
     const lanai_matrix &m = *target.matrix;
     for (int tile = from; tile < to; tile += MOST_TILES) {
       int count = to - tile < MOST_TILES ? to - tile : MOST_TILES;
-      bool whole = 16 * (tile + count) <= m.rows;
-      if (whole && !add) {
-        some_tiles(m, plan_.group, tile, count, x, n, target.out + 16 * tile, target.stride,
-                   work(worker));
-        continue;
-      }
-      edge(target, tile, count, x, n, add, worker);
+      if (16 * (tile + count) <= m.rows)
+        some_tiles(m, plan_.group, tile, count, x, n,
+                   {target.out + 16 * tile, target.stride, add}, work(worker));
+      else
+        edge(target, tile, count, x, n, add, worker);
     }
   }
 
-  // Through a small buffer: sums onto what is there, and tiles that are not whole.
+  // The last tiles of a matrix whose rows are not whole tiles, through a small buffer.
   void edge(const Target &target, int tile, int count, const Rows &x, int n, bool add, int worker) {
     constexpr int STRIDE = 16 * MOST_TILES, AT_ONCE = 24;
     float buffer[AT_ONCE * STRIDE];
@@ -169,7 +167,8 @@ class Pass {
       part.values += static_cast<size_t>(first) * x.padded;
       part.scale += static_cast<size_t>(first) * x.groups;
       part.sum += static_cast<size_t>(first) * x.groups;
-      some_tiles(*target.matrix, plan_.group, tile, count, part, rows, buffer, STRIDE, work(worker));
+      some_tiles(*target.matrix, plan_.group, tile, count, part, rows, {buffer, STRIDE, false},
+                 work(worker));
       for (int row = 0; row < rows; row++) {
         float *out = target.out + static_cast<size_t>(first + row) * target.stride + 16 * tile;
         for (int at = 0; at < columns; at++)

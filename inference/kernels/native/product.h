@@ -15,7 +15,7 @@ inline T::I start_of(const lanai_matrix &m, size_t group_at, int32_t sum) {
 }
 
 template <int BITS>
-void tile_of_one(const lanai_matrix &m, int group, int tile, const Rows &x, float out[16]) {
+T::F tile_of_one(const lanai_matrix &m, int group, int tile, const Rows &x) {
   const uint8_t *codes = m.codes + tile * tile_bytes(m, group);
   const int8_t *values = x.values;
   T::F y = T::fzero();
@@ -35,15 +35,15 @@ void tile_of_one(const lanai_matrix &m, int group, int tile, const Rows &x, floa
     if (BITS != 8) scale = T::fmul(scale, T::real_u8(m.scales + 16 * group_at));
     y = T::fma(T::real(T::add(even, odd)), scale, y);
   }
-  T::fstore(out, T::fmul(y, T::bfloat16(m.row_scale + 16 * tile)));
+  return T::fmul(y, T::bfloat16(m.row_scale + 16 * tile));
 }
 
-void one_tile(const lanai_matrix &m, int group, int tile, const Rows &x, float out[16]) {
+T::F one_tile(const lanai_matrix &m, int group, int tile, const Rows &x) {
   switch (m.bits) {
-    case 2: return tile_of_one<2>(m, group, tile, x, out);
-    case 3: return tile_of_one<3>(m, group, tile, x, out);
-    case 4: return tile_of_one<4>(m, group, tile, x, out);
-    default: return tile_of_one<8>(m, group, tile, x, out);
+    case 2: return tile_of_one<2>(m, group, tile, x);
+    case 3: return tile_of_one<3>(m, group, tile, x);
+    case 4: return tile_of_one<4>(m, group, tile, x);
+    default: return tile_of_one<8>(m, group, tile, x);
   }
 }
 
@@ -88,10 +88,22 @@ void expand(const lanai_matrix &m, int group, int tile, int padded, const Expand
   }
 }
 
-// TILES tiles, ROWS rows from `row` on; out[row][16 * tile].
+// Where products go, and whether they are added to what is there.
+struct Out {
+  float *at;  // [row * stride + 16 * tile]
+  int stride;
+  bool add;
+
+  void put(int row, int tile, T::F value) const {
+    float *to = at + static_cast<size_t>(row) * stride + 16 * tile;
+    T::fstore(to, add ? T::fma(T::fsplat(1), value, T::fload(to)) : value);
+  }
+};
+
+// TILES tiles, ROWS rows from `row` on.
 template <int TILES, int ROWS>
 void block(const lanai_matrix &m, int group, int tile, const Expanded *w, const Rows &x, int row,
-           float *out, int stride) {
+           const Out &out) {
   T::F y[TILES][ROWS];
   for (auto &of_tile : y)
     for (auto &value : of_tile) value = T::fzero();
@@ -124,27 +136,26 @@ void block(const lanai_matrix &m, int group, int tile, const Expanded *w, const 
     }
   }
   for (int t = 0; t < TILES; t++)
-    for (int r = 0; r < ROWS; r++)
-      T::fstore(out + static_cast<size_t>(row + r) * stride + 16 * t, y[t][r]);
+    for (int r = 0; r < ROWS; r++) out.put(row + r, t, y[t][r]);
 }
 
 template <int TILES>
 void blocks(const lanai_matrix &m, int group, int tile, const Expanded *w, const Rows &x, int n,
-            float *out, int stride) {
+            const Out &out) {
   int row = 0;
   for (; row + T::block_rows <= n; row += T::block_rows)
-    block<TILES, T::block_rows>(m, group, tile, w, x, row, out, stride);
-  for (; row < n; row++) block<TILES, 1>(m, group, tile, w, x, row, out, stride);
+    block<TILES, T::block_rows>(m, group, tile, w, x, row, out);
+  for (; row < n; row++) block<TILES, 1>(m, group, tile, w, x, row, out);
 }
 
 constexpr int MOST_TILES = T::block_tiles;
 
-// Tiles tile .. tile + count - 1 (count <= MOST_TILES) of y = x W^T for n rows:
-// out[row * stride + 16 * (tile - first)]. work: MOST_TILES * expanded_bytes.
+// Tiles tile .. tile + count - 1 (count <= MOST_TILES) of y = x W^T for n rows, to out.
+// work: MOST_TILES * expanded_bytes.
 void some_tiles(const lanai_matrix &m, int group, int tile, int count, const Rows &x, int n,
-                float *out, int stride, uint8_t *work) {
+                const Out &out, uint8_t *work) {
   if (n == 1) {
-    for (int t = 0; t < count; t++) one_tile(m, group, tile + t, x, out + 16 * t);
+    for (int t = 0; t < count; t++) out.put(0, t, one_tile(m, group, tile + t, x));
     return;
   }
   Expanded w[MOST_TILES];
@@ -152,7 +163,7 @@ void some_tiles(const lanai_matrix &m, int group, int tile, int count, const Row
     w[t] = expanded_at(work + t * expanded_bytes(x.padded, x.groups), x.padded);
     expand(m, group, tile + t, x.padded, w[t]);
   }
-  if (count == MOST_TILES) return blocks<MOST_TILES>(m, group, tile, w, x, n, out, stride);
+  if (count == MOST_TILES) return blocks<MOST_TILES>(m, group, tile, w, x, n, out);
   for (int t = 0; t < count; t++)
-    blocks<1>(m, group, tile + t, w + t, x, n, out + 16 * t, stride);
+    blocks<1>(m, group, tile + t, w + t, x, n, {out.at + 16 * t, out.stride, out.add});
 }
