@@ -1,7 +1,8 @@
-"""``lanai route explain``: one stored decision, in sentences or as JSON."""
+"""``lanai route``: explain decisions, judge, calibrate and train routers."""
 
 import click
 
+from device_agent.cli.route_eval import evaluate
 from device_agent.traces import TraceStore, traces_path
 from lanai.cli.output import emit_json, json_option
 from lanai.folders import Folders
@@ -12,7 +13,10 @@ __all__ = ["route"]
 
 @click.group()
 def route() -> None:
-    """Explain routing decisions."""
+    """Explain routing decisions; judge, calibrate and train routers."""
+
+
+route.add_command(evaluate)
 
 
 @route.command()
