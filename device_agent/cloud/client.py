@@ -138,7 +138,7 @@ class CloudClient:
 
         1. Encode the body, and fix the deadline.
         2. Try; once more, all anew, when refused before the first answer frame.
-        3. Hand out the stream, and close it on every way out.
+        3. Hand out the stream, and close it on every way out; then draw the next token.
         """
         # 1.
         _require_deadline(deadline_s)
@@ -156,12 +156,17 @@ class CloudClient:
             yield stream
         finally:
             await stream.close()
+            self._purse.prepare()
 
     async def close(self) -> None:
-        """Close the connections, and fetch nothing more. Idempotent."""
+        """Close the connections, and fetch nothing more. Idempotent.
+
+        Raises ``StoreError`` when an unspent token cannot be put back; all is closed then, too.
+        """
         await self._roster.close()
         await self._transport.close()
         await self._issuer.close()
+        await self._purse.close()
 
     async def _attempt(self, body: bytes, deadline: float) -> CloudStream:
         try:

@@ -59,9 +59,12 @@ class ParsedToken:
 
 
 class Token:
-    """One unspent token with its holder key. Whoever has it can spend it; ``repr`` is empty."""
+    """One unspent token with its holder key. Whoever has it can spend it; ``repr`` is empty.
 
-    __slots__ = ("_holder", "bytes", "hash", "holder_key")
+    ``key_id`` names the issuer key (32 bytes), ``hash`` is the SHA-256 of ``bytes``.
+    """
+
+    __slots__ = ("_holder", "bytes", "hash", "holder_key", "key_id")
 
     def __init__(self, token: bytes, holder: Ed25519PrivateKey) -> None:
         """Raises ``TokenRejected``: ``MALFORMED``, or ``KEY_BINDING`` for another holder's key."""
@@ -69,7 +72,9 @@ class Token:
         self.bytes = token
         self.hash = hashlib.sha256(token).digest()
         self.holder_key = holder.public_key().public_bytes_raw()
-        if ParsedToken.parse(token).nonce != hashlib.sha256(self.holder_key).digest():
+        parsed = ParsedToken.parse(token)
+        self.key_id = parsed.key_id
+        if parsed.nonce != hashlib.sha256(self.holder_key).digest():
             raise TokenRejected(
                 "the token belongs to another holder key",
                 reason=Rejection.KEY_BINDING,

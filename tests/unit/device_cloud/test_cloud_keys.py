@@ -1,5 +1,6 @@
 """Keys of issuer and gateway at the device: verified in the log, used in their window, rotated."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -175,6 +176,63 @@ async def test_tokens_of_an_ended_key_are_never_sent(shown, keys, purse, other) 
     keys.forget()
     assert key_of(await purse.take()) == other.key_id
     assert await purse.left() == 1
+
+
+def wallet_of(shown: Shown, folder: Path) -> Wallet:
+    """Another process's view of the same file."""
+    return Wallet.of(shown.cloud.root, folder / "wallet.json")
+
+
+async def test_a_token_at_hand_is_in_one_place(shown, purse, tmp_path: Path) -> None:
+    """It has left the file before it is given out, counts as left, and `close` puts it back."""
+    now, file = shown.cloud.world.now, wallet_of(shown, tmp_path)
+    first = await purse.take()
+    purse.prepare()
+    purse.prepare()
+    assert await purse.left() == 1
+    assert file.count(now=now) == 0
+    await purse.close()
+    await purse.close()
+    assert file.count(now=now) == 1
+    second = await purse.take()
+    assert second.bytes != first.bytes
+    assert file.count(now=now) == 0
+
+
+async def test_a_token_at_hand_is_given_out_once(shown, purse, tmp_path: Path) -> None:
+    """Requests at one time get different tokens, the one at hand among them."""
+    await purse.take()
+    purse.prepare()
+    tokens = await asyncio.gather(*(purse.take() for _ in range(3)))
+    assert len({token.bytes for token in tokens}) == 3
+
+
+async def test_a_cancelled_request_loses_no_token(shown, purse, tmp_path: Path) -> None:
+    """Who waits for the token that is being drawn may go; the token stays at hand."""
+    await purse.take()
+    purse.prepare()
+    waiting = asyncio.create_task(purse.take())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert await purse.left() == 1
+
+
+async def test_a_token_at_hand_of_an_ended_key_is_not_sent(shown, keys, purse, other) -> None:
+    """Its key is looked at again when it is asked for."""
+    await purse.take()
+    purse.prepare()
+    assert await purse.left() == 1
+    shown.cloud.world.now += HOUR
+    shown.records = [
+        shown.record(other, begin=HOUR - 60, end=2 * HOUR),
+        shown.record(None, key=shown.cloud.gateway.key.public_key, end=2 * HOUR),
+    ]
+    shown.issuers[other.key_id] = other
+    keys.forget()
+    assert await purse.left() is None
+    assert key_of(await purse.take()) == other.key_id
 
 
 def key_of(token) -> bytes:
