@@ -23,6 +23,7 @@ from trust.envelope.keys import derive
 from trust.hpke import AES_128_GCM, AES_256_GCM, CHACHA20_POLY1305, HKDF_SHA256, P256, X25519
 from trust.hpke.unsafe_deterministic import unsafe_mlkem768_encapsulate
 from trust.tokens import blind_rsa
+from trust.tokens.verifier import is_signed_by
 
 NONCE_BITS = 96
 TAG_BITS = 128
@@ -146,13 +147,16 @@ def test_ecdsa(cases: Any, name: str, algorithm: hashes.HashAlgorithm) -> None:
 def test_ed25519(cases: Any) -> None:
     """Valid signatures verify; every invalid one is refused."""
     for group, case in cases("ed25519_test.json"):
-        key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(group["publicKey"]["pk"]))
-        good = True
+        public_key = bytes.fromhex(group["publicKey"]["pk"])
+        signature, message = bytes_of(case, "sig"), bytes_of(case, "msg")
+        key, good = Ed25519PublicKey.from_public_bytes(public_key), True
         try:
-            key.verify(bytes_of(case, "sig"), bytes_of(case, "msg"))
+            key.verify(signature, message)
         except InvalidSignature:
             good = False
         assert good == (case["result"] == "valid"), case["tcId"]
+        # Holders of tokens, at the gateway: another library, the same answers.
+        assert is_signed_by(public_key, signature, message) == good, case["tcId"]
 
 
 @pytest.mark.parametrize("bits", [2048, 4096])

@@ -2,18 +2,19 @@
 
 import hashlib
 
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import constant_time
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from nacl.bindings import crypto_sign_open, crypto_sign_PUBLICKEYBYTES
+from nacl.exceptions import BadSignatureError
 
 from lanai.errors import Rejection, TokenRejected
 from trust.tokens import blind_rsa
 from trust.tokens.public_key import key_id, load_spki
 from trust.tokens.token import ParsedToken, spend_message
 
-__all__ = ["TokenVerifier"]
+__all__ = ["TokenVerifier", "is_signed_by"]
 
 HINT = "fetch new tokens"
+SIGNATURE_BYTES = 64
 
 
 class TokenVerifier:
@@ -65,11 +66,24 @@ def _require_equal(found: bytes, expected: bytes, reason: Rejection) -> None:
 
 
 def _require_holder(holder_key: bytes, signature: bytes, message: bytes) -> None:
-    try:
-        Ed25519PublicKey.from_public_bytes(holder_key).verify(signature, message)
-    except (InvalidSignature, ValueError):
+    if not is_signed_by(holder_key, signature, message):
         raise TokenRejected(
             "the token's holder did not sign this envelope",
             reason=Rejection.SIGNATURE,
             hint=HINT,
-        ) from None
+        )
+
+
+def is_signed_by(public_key: bytes, signature: bytes, message: bytes) -> bool:
+    """Whether an Ed25519 signature stands (RFC 8032).
+
+    By libsodium: half the time of OpenSSL's, and the gateway does it for each request.
+    """
+    # The binding does not look at the key's length and would read past a short one.
+    if len(public_key) != crypto_sign_PUBLICKEYBYTES or len(signature) != SIGNATURE_BYTES:
+        return False
+    try:
+        crypto_sign_open(signature + message, public_key)
+    except BadSignatureError:
+        return False
+    return True
