@@ -2,6 +2,7 @@
 
 import click
 
+from device_agent.cli.route_calibrate import calibrate
 from device_agent.cli.route_eval import evaluate
 from device_agent.traces import TraceStore, traces_path
 from lanai.cli.output import emit_json, json_option
@@ -17,6 +18,7 @@ def route() -> None:
 
 
 route.add_command(evaluate)
+route.add_command(calibrate)
 
 
 @route.command()
