@@ -28,7 +28,7 @@ OPENINGS = ("<|endoftext|>", "<|im_start|>")
 @click.option("--model", default="smollm2-135m-instruct-source", show_default=True)
 @click.option("--documents", default=64, show_default=True)
 @click.option("--length", default=512, show_default=True)
-@click.option("--temperature", default=0.8, show_default=True)
+@click.option("--temperature", default=1.0, show_default=True)
 @click.option("--threads", default=2, show_default=True)
 def main(
     out: Path, model: str, documents: int, length: int, temperature: float, threads: int

@@ -4,6 +4,7 @@ import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from inference.packing.quantizer import Way
 from lanai.errors import UsageError
 
 __all__ = ["Option", "allocate"]
@@ -13,13 +14,13 @@ __all__ = ["Option", "allocate"]
 class Option:
     """One way to hold a matrix: its size in bits, scales included, and what it costs the loss."""
 
-    bits: int
+    way: Way
     size: float
     cost: float
 
 
-def allocate(options: Mapping[str, Sequence[Option]], budget: float) -> dict[str, int]:
-    """Bits of each matrix: from the smallest options up, always what saves most for its size.
+def allocate(options: Mapping[str, Sequence[Option]], budget: float) -> dict[str, Way]:
+    """The way of each matrix: from the smallest options up, always what saves most for its size.
 
     ``options``: by name, sizes ascending. Raises ``UsageError`` when the smallest do not fit.
     """
@@ -39,7 +40,7 @@ def allocate(options: Mapping[str, Sequence[Option]], budget: float) -> dict[str
         chosen[name] = at + 1
         if at + 2 < len(steps):
             heapq.heappush(queue, _step(name, steps, at + 1))
-    return {name: options[name][at].bits for name, at in chosen.items()}
+    return {name: options[name][at].way for name, at in chosen.items()}
 
 
 def _step(name: str, steps: Sequence[Option], at: int) -> tuple[float, str]:

@@ -11,10 +11,11 @@ Plan of ``pack``:
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from inference.architectures import DecoderConfig, DecoderWeights
@@ -34,7 +35,7 @@ from inference.linear import DenseLinear
 from inference.loading import load_source
 from inference.packing.allocation import Option, allocate
 from inference.packing.calibration import second_moments, windows
-from inference.packing.quantizer import Quantized, quantize, quantize_rows, rough_error
+from inference.packing.quantizer import Quantized, Way, quantize, quantize_rows, rough_error
 from inference.packing.sensitivity import sensitivity
 from inference.text import TextModel
 from lanai.errors import UnsupportedModel
@@ -43,7 +44,8 @@ __all__ = ["Packed", "pack"]
 
 WINDOWS: Final = 48
 BACKWARD_WINDOWS: Final = 6
-LOW_BITS: Final = (2, 3, 4)
+# From small to large. Offsets pay once codes are fine: at 4 bits they take an eighth of a bit more.
+WAYS: Final = ((2, False), (3, False), (4, False), (4, True))
 _BODY: Final = {
     "qkv": ("q", "k", "v"),
     "output": ("output",),
@@ -87,10 +89,10 @@ class _Packer:
         widths += [shape.attention_width for shape in decoder.config.shapes]
         group = 64 if all(width % 64 == 0 for width in widths) else 32
         self.packed = Packed(config=decoder.config, group=group)
-        self._bits: dict[str, int] = {}
+        self._ways: dict[str, Way] = {}
 
     def allocate(self, pieces: Sequence[Tensor], bits: float) -> None:
-        """2. ``_bits`` by matrix name."""
+        """2. ``_ways`` by matrix name."""
         moments = sensitivity(self._decoder, pieces)
         options: dict[str, list[Option]] = {}
         total = 0
@@ -104,17 +106,20 @@ class _Packer:
                     total += weight.numel()
                     options[name] = [
                         Option(
-                            bits=low,
-                            size=_size(weight.shape[0], weight.shape[1], low, self.packed.group),
-                            cost=rough_error(
-                                weight, seen.inputs, slopes, bits=low, group=self.packed.group
-                            ),
+                            way=way,
+                            size=_size(weight.shape[0], weight.shape[1], way),
+                            cost=rough_error(weight, seen.inputs, slopes, way),
                         )
-                        for low in LOW_BITS
+                        for way in self._all_ways()
                     ]
-        self._bits = allocate(options, bits * total)
-        counts = {low: list(self._bits.values()).count(low) for low in LOW_BITS}
-        self._say("allocated " + ", ".join(f"{n} at {low} bits" for low, n in counts.items()))
+        self._ways = allocate(options, bits * total)
+        for way in self._all_ways():
+            count = list(self._ways.values()).count(way)
+            shifted = " and offsets" if way.offsets else ""
+            self._say(f"{count} matrices at {way.bits} bits{shifted}")
+
+    def _all_ways(self) -> list[Way]:
+        return [Way(bits=low, group=self.packed.group, offsets=off) for low, off in WAYS]
 
     def layers(self, stream: list[Tensor]) -> None:
         """3. ``stream``: residual stream of each window, (n, width)."""
@@ -149,10 +154,10 @@ class _Packer:
         moments = second_moments(inputs)
         rounded = []
         for name, weight in self._parts(index, part):
-            low, group = self._bits[name], self.packed.group
-            quantized = quantize(weight, moments, bits=low, group=group)
-            self.packed.matrices[name] = _matrix(quantized, low, group)
-            rounded.append(quantized.dense(group))
+            way = self._ways[name]
+            quantized = quantize(weight, moments, way)
+            self.packed.matrices[name] = _matrix(quantized, way)
+            rounded.append(quantized.dense(way.group))
         bias = self._bias(index) if part == "qkv" else None
         setattr(owner, part, DenseLinear(torch.cat(rounded), bias))
 
@@ -222,22 +227,25 @@ class _Through:
         return x
 
 
-def _size(rows: int, columns: int, bits: int, group: int) -> float:
+def _size(rows: int, columns: int, way: Way) -> float:
     """Bits a matrix takes in the file."""
-    high, wide = tiles(rows) * 16, padded_columns(columns, group)
-    return high * wide * (bits + 8 / group) + 16 * high + 8 * (1 << bits)
+    high, wide = tiles(rows) * 16, padded_columns(columns, way.group)
+    of_group = 8 * (1 + way.offsets) / way.group
+    return high * wide * (way.bits + of_group) + 16 * high + 8 * (1 << way.bits)
 
 
-def _matrix(quantized: Quantized, bits: int, group: int) -> PackedMatrix:
+def _matrix(quantized: Quantized, way: Way) -> PackedMatrix:
     rows, columns = quantized.codes.shape
+    grid = quantized.grid
     return PackedMatrix(
         shape=(rows, columns),
-        bits=bits,
-        group=group,
-        codes=pack_codes(quantized.codes.numpy(), bits, group),
-        row_scale=_row_scale(quantized.row_scale),
+        bits=way.bits,
+        group=way.group,
+        codes=pack_codes(quantized.codes.numpy(), way.bits, way.group),
+        row_scale=_row_scale(grid.row_scale),
         palette=quantized.palette.numpy(),
-        scales=_by_tile(quantized.scales.numpy()),
+        scales=_by_tile(grid.scales.numpy()),
+        offsets=None if grid.offsets is None else _by_tile(grid.offsets.numpy()),
     )
 
 
@@ -253,16 +261,17 @@ def _plain(table: Tensor, group: int) -> PackedMatrix:
     )
 
 
-def _row_scale(scale: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.uint16]]:
+def _row_scale(scale: Tensor) -> NDArray[np.uint16]:
     whole = np.zeros(tiles(len(scale)) * 16, np.float32)
     whole[: len(scale)] = scale.numpy()
     return to_bfloat16(whole)
 
 
-def _by_tile(
-    groups: np.ndarray[tuple[int, ...], np.dtype[np.uint8]],
-) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+N = TypeVar("N", np.uint8, np.int8)
+
+
+def _by_tile(groups: NDArray[N]) -> NDArray[N]:
     """(rows, groups) to (tiles, groups, 16)."""
-    whole = np.zeros((tiles(groups.shape[0]) * 16, groups.shape[1]), np.uint8)
+    whole = np.zeros((tiles(groups.shape[0]) * 16, groups.shape[1]), groups.dtype)
     whole[: groups.shape[0]] = groups
     return np.ascontiguousarray(whole.reshape(-1, 16, groups.shape[1]).transpose(0, 2, 1))
