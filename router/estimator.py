@@ -15,6 +15,8 @@ from typing import Any, Protocol
 from lanai.errors import ConfigError
 from router.facts import RequestFacts
 from router.heads import Head
+from router.isotonic import IsotonicMap
+from router.probe import HiddenProbe
 from router.strict import Fields, Malformed
 
 __all__ = [
@@ -83,6 +85,10 @@ class Estimator(Protocol):
     def hidden_state(self) -> bool:
         """Do its signals need the hidden state of the prefill?"""
 
+    @property
+    def probes(self) -> tuple[HiddenProbe, ...]:
+        """Its own signals, beside those every estimator may use."""
+
     def estimate(self, values: Mapping[str, float | None]) -> Estimate: ...
 
     def calibrate(self, signal: str, raw: float | None) -> float | None:
@@ -103,11 +109,14 @@ class LogisticEstimator:
     cloud_head: Head
     alone: Mapping[str, Head]
     measurement: Mapping[str, Any]
+    probes: tuple[HiddenProbe, ...] = ()
+    isotonic: Mapping[str, IsotonicMap] = field(default_factory=dict)
+    """Signal to map, in place of ``alone`` where it was fitted."""
     digest: str = field(default="", compare=False)
 
     @property
     def hidden_state(self) -> bool:
-        return False
+        return bool(self.probes)
 
     def estimate(self, values: Mapping[str, float | None]) -> Estimate:
         return Estimate(
@@ -116,6 +125,8 @@ class LogisticEstimator:
         )
 
     def calibrate(self, signal: str, raw: float | None) -> float | None:
+        if (fitted := self.isotonic.get(signal)) is not None:
+            return fitted.chance(fitted.key, raw)
         head = self.alone.get(signal)
         return None if head is None or raw is None else head.probability({signal: raw})
 
@@ -131,6 +142,12 @@ class LogisticEstimator:
             "cloud_head": self.cloud_head.to_json_dict(),
             "alone": {name: head.to_json_dict() for name, head in self.alone.items()},
             "measurement": dict(self.measurement),
+            **({"probes": [probe.to_json_dict() for probe in self.probes]} if self.probes else {}),
+            **(
+                {"isotonic": [m.to_json_dict() for m in self.isotonic.values()]}
+                if self.isotonic
+                else {}
+            ),
         }
 
     @classmethod
@@ -171,11 +188,25 @@ def _read(value: object) -> LogisticEstimator:
         cloud_head=Head.read(fields.fields("cloud_head")),
         alone={name: Head.read(alone.fields(name)) for name in alone.names()},
         measurement=fields.mapping("measurement"),
+        probes=tuple(map(HiddenProbe.read, fields.each("probes"))) if fields.has("probes") else (),
+        isotonic=_read_maps(fields) if fields.has("isotonic") else {},
         digest=_digest(value),
     )
     for part in (pair, alone, fields):
         part.done()
+    _check_maps(estimator)
     return estimator
+
+
+def _read_maps(fields: Fields) -> dict[str, IsotonicMap]:
+    return {fitted.key.signal: fitted for fitted in map(IsotonicMap.read, fields.each("isotonic"))}
+
+
+def _check_maps(estimator: LogisticEstimator) -> None:
+    """A map of another model's signal means something else."""
+    device = estimator.pair.device.weights_sha256
+    if any(fitted.key.model_sha256 != device for fitted in estimator.isotonic.values()):
+        raise Malformed("isotonic.model_sha256", "must be the device model's")
 
 
 def _read_model(fields: Fields) -> MeasuredModel:

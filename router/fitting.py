@@ -1,7 +1,7 @@
 """Fits calibrated heads to labelled measurements. numpy only; everything is split by group.
 
 A group is whatever must not stand on both sides of a split: questions with the same answer, the
-same passage, the same subject. Signals that are missing (NaN) count as average, as in ``Head``.
+same passage, the same subject. Signals that are missing (NaN) count as average in a fit.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from router.heads import Head, Term
 
-__all__ = ["fit_head", "fold_numbers", "held_out_probabilities", "probabilities"]
+__all__ = ["fit_head", "fold_numbers", "held_out_probabilities", "newton", "probabilities"]
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -100,7 +100,7 @@ def _fit_plain(columns: Columns, good: Flags) -> Head:
     for place, name in enumerate(names):
         standard = (columns[name] - means[place]) / scales[place]
         design[:, place + 1] = np.nan_to_num(standard, nan=0.0)
-    solution = _newton(design, good.astype(np.float64))
+    solution = newton(design, good.astype(np.float64))
     terms = tuple(
         Term(signal=name, mean=means[i], scale=scales[i], weight=float(solution[i + 1]))
         for i, name in enumerate(names)
@@ -117,14 +117,14 @@ def _fit_platt(scores: Floats, good: Flags) -> tuple[float, float]:
     positives, negatives = int(good.sum()), int((~good).sum())
     targets = np.where(good, (positives + 1) / (positives + 2), 1 / (negatives + 2))
     design = np.column_stack([np.ones(len(scores)), scores])
-    intercept, slope = (float(value) for value in _newton(design, targets, ridge=1e-6))
+    intercept, slope = (float(value) for value in newton(design, targets, ridge=1e-6))
     if slope > 0:
         return slope, intercept
     rate = float(targets.mean())
     return 0.0, float(np.log(rate / (1 - rate)))
 
 
-def _newton(design: Floats, targets: Floats, *, ridge: float = RIDGE) -> Floats:
+def newton(design: Floats, targets: Floats, *, ridge: float = RIDGE) -> Floats:
     """Newton's method on the penalized log-likelihood; column 0 is the bias and free of penalty."""
     penalty = np.full(design.shape[1], ridge)
     penalty[0] = 1e-6  # all-equal labels would otherwise send the bias to infinity

@@ -20,7 +20,7 @@ class Term:
     weight: float
 
     def score(self, value: float | None) -> float:
-        """A signal that is missing counts as average: it moves nothing."""
+        """A signal that is missing moves nothing."""
         return 0.0 if value is None else self.weight * (value - self.mean) / self.scale
 
 
@@ -41,7 +41,14 @@ class Head:
         return self.bias + sum(term.score(values.get(term.signal)) for term in self.terms)
 
     def probability(self, values: Mapping[str, float | None]) -> float:
-        return sigmoid(self.slope * self.score(values) + self.intercept)
+        """A missing signal is marginalized: averaged over as a normal with its mean and scale.
+
+        σ of a normal logit is close to σ(mean / √(1 + π·variance/8)) (MacKay 1992), so that a
+        head which lacks its strongest signal is less sure, not only average.
+        """
+        missing = sum(term.weight**2 for term in self.terms if values.get(term.signal) is None)
+        mean = self.slope * self.score(values) + self.intercept
+        return sigmoid(mean / math.sqrt(1 + math.pi * self.slope**2 * missing / 8))
 
     def to_json_dict(self) -> dict[str, Any]:
         return {

@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from router.estimator import Estimator, shipped_estimator
+from router.estimator import Estimator, LogisticEstimator, shipped_estimator
 from router.facts import RequestFacts
 from router.policy import Policy
 from router.rules import rules_of
@@ -31,9 +31,14 @@ class Router:
         self.clock = clock
 
     @classmethod
-    def standard(cls, policy_file: Path | None = None) -> "Router":
-        """The policy of the file (or the shipped one) and the shipped estimator."""
-        return cls(Policy.load(policy_file), shipped_estimator())
+    def standard(
+        cls, policy_file: Path | None = None, estimator_file: Path | None = None
+    ) -> "Router":
+        """Policy and estimator of the files, or the shipped ones. Raises ``ConfigError``."""
+        estimator = (
+            LogisticEstimator.load(estimator_file) if estimator_file else shipped_estimator()
+        )
+        return cls(Policy.load(policy_file), estimator)
 
     def begin(self, facts: RequestFacts) -> RoutingRun:
         """One request's run: call its ``eligibility`` first."""

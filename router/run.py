@@ -143,7 +143,8 @@ class RoutingRun:
     def _weigh(self, observation: PrefillObservation) -> Estimate:
         if self._estimator is None:
             raise UsageError("no estimator fits this pair of models")
-        values = self._readings.measure(PREFILL_SIGNALS, observation, self._estimator)
+        signals = (*PREFILL_SIGNALS, *self._estimator.probes)
+        values = self._readings.measure(signals, observation, self._estimator)
         self._estimate = self._estimator.estimate(values)
         return self._estimate
 

@@ -141,6 +141,6 @@ def _rules(verdicts: "tuple[RuleVerdict, ...]") -> str:
 
 def _signal(reading: "SignalReading") -> str:
     if reading.raw is None:
-        return f"Signal {reading.name} was not measured and counts as average."
+        return f"Signal {reading.name} was not measured; the confidence is averaged over it."
     alone = "" if reading.calibrated is None else f", alone worth {number(reading.calibrated)}"
     return f"Signal {reading.name}: {reading.raw:.3f}{alone} ({reading.cost_us:.0f} µs)."
