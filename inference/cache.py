@@ -5,7 +5,7 @@ from torch import Tensor
 
 from lanai.errors import ContextOverflow
 
-__all__ = ["Cache"]
+__all__ = ["Cache", "require_room"]
 
 
 class Cache:
@@ -33,13 +33,7 @@ class Cache:
 
     def reserve(self, count: int) -> None:
         """Raises ``ContextOverflow`` when ``count`` more tokens do not fit."""
-        if self.length + count > self.capacity:
-            raise ContextOverflow(
-                "the sequence does not fit the context",
-                limit=self.capacity,
-                used=self.length + count,
-                hint="shorten the conversation or ask for a larger context",
-            )
+        require_room(self.length + count, self.capacity)
 
     def store(self, layer: int, keys: Tensor, values: Tensor) -> None:
         """Write new tokens' rows, (kv_heads, n, head width); ``length`` moves with ``advance``."""
@@ -55,3 +49,14 @@ class Cache:
         for rows in (*self.keys, *self.values):
             rows.zero_()
         self.length = 0
+
+
+def require_room(used: int, capacity: int) -> None:
+    """Raises ``ContextOverflow`` when ``used`` tokens do not fit a cache of ``capacity``."""
+    if used > capacity:
+        raise ContextOverflow(
+            "the sequence does not fit the context",
+            limit=capacity,
+            used=used,
+            hint="shorten the conversation or ask for a larger context",
+        )

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inference.architectures import DecoderConfig
+from inference.cache import require_room
 from inference.decoder import Forward, check_ids
 from inference.formats.packed import PackedFile
 from inference.kernels import structures
 from inference.kernels.library import Kernels, aligned
 from inference.kernels.plan import PlanBuilder, runs_compiled
-from lanai.errors import ContextOverflow, EngineError, UsageError
+from lanai.errors import EngineError, UsageError
 
 __all__ = ["PackedCache", "PackedDecoder", "runs_compiled"]
 
@@ -51,13 +52,7 @@ class PackedCache:
 
     def reserve(self, count: int) -> None:
         """Raises ``ContextOverflow`` when ``count`` more tokens do not fit."""
-        if self.length + count > self.capacity:
-            raise ContextOverflow(
-                "the sequence does not fit the context",
-                limit=self.capacity,
-                used=self.length + count,
-                hint="shorten the conversation or ask for a larger context",
-            )
+        require_room(self.length + count, self.capacity)
 
     def wipe(self) -> None:
         """Overwrite every row, and what the last step left in the decoder's scratch memory."""
