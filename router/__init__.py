@@ -1,7 +1,8 @@
 """Decides, per request, between device and cloud, and explains it.
 
 Trusts the numbers it is given: facts about the request, the device and the cloud, and statistics of
-the device model. It sees no text, runs no model and opens no connection.
+the device model. Deciding sees no text; it runs no model and opens no connection. Judging and
+calibrating (`results`, `worth`, `guarantee`) read graded prompts that a person hands over.
 Refuses to weigh a privacy rule against anything: rules come first and cannot be outvoted. Refuses
 an estimator measured on other models, and stays on the device where signals were found to say
 nothing.
