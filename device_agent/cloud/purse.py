@@ -26,8 +26,8 @@ class Purse:
     """Gives out each token once. One batch is fetched at a time, whoever asks.
 
     A token leaves the wallet's file durably before it is given out, which waits for the disk. So
-    that a request does not, the next token is drawn after an answer and kept at hand: `close` puts it
-    back, and a crash loses it. ``clock`` is unix seconds.
+    that a request does not, the next token is drawn after an answer and kept at hand: `close` puts
+    it back, and a crash loses it. ``clock`` is unix seconds.
     """
 
     def __init__(

@@ -29,7 +29,7 @@ from lanai.settings import Settings
 from protos.lanai.v1alpha import gateway_pb2, gateway_pb2_grpc, issuer_pb2, issuer_pb2_grpc
 from protos.lanai.v1alpha.envelope_pb2 import Message, RequestBody
 from trust.envelope import seal_request
-from trust.ohttp import EXCHANGE, RequestSealer, configuration_of
+from trust.ohttp import EXCHANGE, RequestSealer, ResponseOpener, configuration_of
 from trust.root import TrustRoot
 from trust.tokens import Token, begin
 from trust.updates.testing import unsafe_enrol
@@ -134,14 +134,20 @@ class Cluster:
         frames += [gateway_pb2.GatewayFrame(chunk=c.to_proto()) for c in sealed.chunks]
         return [gateway_pb2.Opaque(payload=f.SerializeToString()) for f in frames]
 
-    async def send(self, frames: list[gateway_pb2.Opaque]) -> str:
-        """Seal and send; the refusal's word, or ``answered``."""
+    def seal(
+        self, frames: list[gateway_pb2.Opaque]
+    ) -> tuple[list[gateway_pb2.Opaque], ResponseOpener]:
+        """The frames sealed to the gateway, and what opens its answer."""
         key = self.layout.ring("gateway").read()[0].record.key
         sealer = RequestSealer(configuration_of(key), media=EXCHANGE)
         last = len(frames) - 1
         pieces = [sealer.seal(f.payload, final=i == last) for i, f in enumerate(frames)]
-        sealed = [gateway_pb2.Opaque(payload=piece) for piece in pieces]
-        opener, word = sealer.response(), b""
+        return [gateway_pb2.Opaque(payload=piece) for piece in pieces], sealer.response()
+
+    async def send(self, frames: list[gateway_pb2.Opaque]) -> str:
+        """Seal and send; the refusal's word, or ``answered``."""
+        sealed, opener = self.seal(frames)
+        word = b""
         channel = open_channel(self.relay.address, self.relay.certificate.encode())
         try:
             stub = gateway_pb2_grpc.RelayStub(channel)

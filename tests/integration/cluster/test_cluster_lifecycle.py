@@ -44,7 +44,7 @@ async def _ask(cluster) -> str:
 async def _store_and_gateway_die(cluster, eventually) -> None:
     # The engine is held, so that the stream cannot end by itself.
     await cluster.hold_engines()
-    frames = await cluster.frames(await cluster.token(), max_tokens=4000)
+    frames, _ = cluster.seal(await cluster.frames(await cluster.token(), max_tokens=4000))
     unpaid = await cluster.frames(await cluster.token())
     channel = open_channel(cluster.relay.address, cluster.relay.certificate.encode())
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cloud_node.node.config import NodeConfig
+from cloud_node.node.evidence import EvidenceConfig
 from cloud_node.service import PinnedEndpoint
 from cloud_node.tpm import EventFile, TpmConfig
 from lanai.errors import CloudUnavailable, ConfigError
@@ -106,7 +107,7 @@ def test_production_refuses_a_software_tpm(tmp_path: Path) -> None:
             model_name="m",
             context_tokens=64,
             threads=1,
-            tpm=found,
+            evidence=EvidenceConfig(tpm=found),
         )
 
     node("development", unsafe_swtpm_socket="/s")
