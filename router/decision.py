@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lanai.errors import RouteError
+from router.recorded import Asked, Shadow
 from router.strict import Fields, Malformed
 from router.vocabulary import Destination, Reason, Stage
 
@@ -85,7 +86,8 @@ class Decision:
 
     ``confidence`` is P(the device's answer is good); the cloud is taken when it is below
     ``threshold``, which is P(the cloud's answer is good) less the benefit the policy asks for.
-    Both are ``None`` when rules alone decided. ``decision_us`` is the router's own time.
+    Both are ``None`` when rules alone decided. ``decision_us`` is the router's own time, a
+    shadow's included. ``asked`` is ``None`` only in records from before it was kept.
     """
 
     destination: Destination
@@ -99,6 +101,8 @@ class Decision:
     policy_digest: str
     estimator_digest: str | None
     decision_us: float
+    asked: Asked | None = None
+    shadow: Shadow | None = None
 
     def __post_init__(self) -> None:
         for verdict in self.rules:
@@ -119,11 +123,16 @@ class Decision:
             "policy_digest": self.policy_digest,
             "estimator_digest": self.estimator_digest,
             "decision_us": self.decision_us,
+            "asked": self.asked.to_json_dict() if self.asked else None,
+            "shadow": self.shadow.to_json_dict() if self.shadow else None,
         }
 
     @classmethod
     def from_json_dict(cls, value: Mapping[str, Any]) -> "Decision":
-        """The exact inverse. Raises ``RouteError`` naming the key that is not as it should be."""
+        """The exact inverse. Raises ``RouteError`` naming the key that is not as it should be.
+
+        ``asked`` and ``shadow`` may be missing: older records have neither.
+        """
         try:
             return cls._read(Fields(value))
         except Malformed as error:
@@ -143,6 +152,8 @@ class Decision:
             policy_digest=fields.text("policy_digest"),
             estimator_digest=fields.optional_text("estimator_digest"),
             decision_us=fields.number("decision_us"),
+            asked=None if (part := fields.part("asked")) is None else Asked.read(part),
+            shadow=None if (part := fields.part("shadow")) is None else Shadow.read(part),
         )
         fields.done()
         return decision

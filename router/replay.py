@@ -2,21 +2,27 @@
 
 Only what a decision recorded is used:
 
-    1. Decided by rules: taken as it was judged. Consent and data class are facts that no decision
-       stores, so a policy that assumes consent otherwise shows no change here.
+    1. The rules: the one rule that reads the policy, consent, is judged again by the data class and
+       consent that were recorded; other verdicts stand. Records from before these were kept, and
+       what was decided after the cloud had failed, are taken as they were judged.
     2. Decided by weighing: the estimator that weighed is asked again with the raw signals.
-    3. Weighed by an estimator that is not at hand, by a draft, or now to be looked at in a draft:
-       not replayed, and counted.
+    3. Weighed by an estimator that is not at hand, by a draft, now to be looked at in a draft, or
+       now to be weighed by signals that nobody measured: not replayed, and counted.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from lanai.errors import NoRoute
 from router.decision import Decision
+from router.eligibility import Eligibility
 from router.estimator import Estimate, Estimator
 from router.policy import Policy
+from router.recorded import Asked
+from router.rules import ConsentRule
 from router.vocabulary import Destination, Reason, Stage
+from router.weighing import weigh
 
 __all__ = ["Replayed", "replay", "summary"]
 
@@ -25,17 +31,21 @@ _WEIGHED = frozenset({Reason.CONFIDENT, Reason.LOW_CONFIDENCE, Reason.NOT_PREDIC
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replayed:
-    """One decision as it fell and as it would fall; ``now`` is ``None`` where it is not told."""
+    """One decision as it fell and as it would fall.
+
+    ``now`` is ``None`` where it is not told, or where the other policy leaves ``no_route``.
+    """
 
     trace_id: str
     was: Destination
     now: Destination | None
     expected_gain: float
-    """Change in P(the answer is good), by the estimator; 0 where nothing changes."""
+    """Change in P(the answer is good) by the estimator; 0 where nothing changes or none weighed."""
+    no_route: bool = False
 
     @property
     def changed(self) -> bool:
-        return self.now is not None and self.now is not self.was
+        return self.no_route or (self.now is not None and self.now is not self.was)
 
     def to_json_dict(self) -> dict[str, Any]:
         return {
@@ -43,6 +53,7 @@ class Replayed:
             "was": self.was.value,
             "now": self.now.value if self.now else None,
             "expected_gain": round(self.expected_gain, 4),
+            "no_route": self.no_route,
         }
 
 
@@ -55,7 +66,7 @@ def replay(
 
 def summary(replayed: list[Replayed]) -> dict[str, Any]:
     """What would change: decisions, requests in the cloud, expected good answers."""
-    told = [each for each in replayed if each.now is not None]
+    told = [each for each in replayed if each.now is not None or each.no_route]
     return {
         "decisions": len(replayed),
         "not_replayed": len(replayed) - len(told),
@@ -67,26 +78,49 @@ def summary(replayed: list[Replayed]) -> dict[str, Any]:
 
 
 def _again(trace_id: str, decision: Decision, policy: Policy, estimator: Estimator) -> Replayed:
-    was = decision.destination
-    if decision.stage is Stage.EARLY_DECODE:
-        return Replayed(trace_id=trace_id, was=was, now=None, expected_gain=0.0)
-    if decision.stage is not Stage.PREFILL or decision.reason not in _WEIGHED:
-        return Replayed(trace_id=trace_id, was=was, now=was, expected_gain=0.0)
-    if decision.estimator_digest != estimator.digest:
-        return Replayed(trace_id=trace_id, was=was, now=None, expected_gain=0.0)
-    estimate = estimator.estimate({each.name: each.raw for each in decision.signals})
-    now = _weighed(estimate, policy, predictive=estimator.predictive)
+    was, estimate = decision.destination, _estimate(decision, estimator)
+    try:
+        now = _now(decision, policy, estimator, estimate)
+    except NoRoute:
+        return Replayed(trace_id=trace_id, was=was, now=None, expected_gain=0.0, no_route=True)
     gain = 0.0
-    if now is not None and now is not was:
+    if estimate is not None and now is not None and now is not was:
         gain = estimate.benefit if now is Destination.CLOUD else -estimate.benefit
     return Replayed(trace_id=trace_id, was=was, now=now, expected_gain=gain)
 
 
-def _weighed(estimate: Estimate, policy: Policy, *, predictive: bool) -> Destination | None:
-    """The run's own comparison at prefill; ``None``: it would look at a draft first."""
-    threshold = estimate.cloud_good - policy.escalate_above_benefit
-    if predictive and estimate.device_good < threshold:
-        return Destination.CLOUD
-    if policy.early_decode_tokens and estimate.benefit >= policy.look_from_benefit:
+def _now(
+    decision: Decision, policy: Policy, estimator: Estimator, estimate: Estimate | None
+) -> Destination | None:
+    """Raises ``NoRoute``. ``None``: not told."""
+    if decision.stage is Stage.FALLBACK:
+        return decision.destination
+    # 1. The rules.
+    if decision.asked is not None:
+        settled = _judged(decision, decision.asked, policy).settle()
+        if settled is not None:
+            return settled[0]
+    # 2. and 3. Weighing.
+    if decision.stage is Stage.EARLY_DECODE:
         return None
-    return Destination.DEVICE
+    if decision.reason in _WEIGHED:
+        found = weigh(estimate, policy, predictive=estimator.predictive) if estimate else None
+    elif decision.asked is None or decision.reason is Reason.NO_ESTIMATOR:
+        return decision.destination
+    else:  # A rule had settled it, and no longer does.
+        found = weigh(None, policy, predictive=estimator.predictive)
+    return found[0] if found else None
+
+
+def _judged(decision: Decision, asked: Asked, policy: Policy) -> Eligibility:
+    consent = ConsentRule(assumed_for=policy.consent_assumed_for)
+    again = consent.verdict(asked.data_class, asked.consent)
+    verdicts = (again if each.name == again.name else each for each in decision.rules)
+    return Eligibility(mode=asked.mode, verdicts=tuple(verdicts))
+
+
+def _estimate(decision: Decision, estimator: Estimator) -> Estimate | None:
+    """What the estimator made of the recorded signals, if it is the one that weighed them."""
+    if decision.estimator_digest != estimator.digest:
+        return None
+    return estimator.estimate({each.name: each.raw for each in decision.signals})

@@ -10,6 +10,7 @@ from router.rules import rules_of
 from router.run import RoutingRun
 from router.signals import draft_signals
 from router.stopwatch import Clock
+from router.weighing import ShadowPolicy
 
 __all__ = ["Router"]
 
@@ -22,23 +23,33 @@ class Router:
         policy: Policy,
         estimator: Estimator | None = None,
         *,
+        shadow: Policy | None = None,
         clock: Clock = time.perf_counter_ns,
     ) -> None:
         self.policy = policy
         self.estimator = estimator
+        self.shadow = ShadowPolicy(shadow) if shadow else None
         self.rules = rules_of(policy)
         self.draft_signals = draft_signals(policy)
         self.clock = clock
 
     @classmethod
     def standard(
-        cls, policy_file: Path | None = None, estimator_file: Path | None = None
+        cls,
+        policy_file: Path | None = None,
+        estimator_file: Path | None = None,
+        *,
+        shadow_policy_file: Path | None = None,
     ) -> "Router":
-        """Policy and estimator of the files, or the shipped ones. Raises ``ConfigError``."""
+        """Policy and estimator of the files, or the shipped ones. Raises ``ConfigError``.
+
+        The policy of ``shadow_policy_file`` is asked beside the first, recorded, and never acts.
+        """
+        shadow = Policy.load(shadow_policy_file) if shadow_policy_file else None
         estimator = (
             LogisticEstimator.load(estimator_file) if estimator_file else shipped_estimator()
         )
-        return cls(Policy.load(policy_file), estimator)
+        return cls(Policy.load(policy_file), estimator, shadow=shadow)
 
     def begin(self, facts: RequestFacts) -> RoutingRun:
         """One request's run: call its ``eligibility`` first."""

@@ -85,8 +85,11 @@ class ConsentRule:
     name: str = "consent"
 
     def judge(self, facts: RequestFacts) -> RuleVerdict:
-        assumed = facts.data_class in self.assumed_for
-        given = assumed if facts.consent is None else facts.consent
+        return self.verdict(facts.data_class, facts.consent)
+
+    def verdict(self, data_class: DataClass, consent: bool | None) -> RuleVerdict:
+        """The same by the two facts it reads, for records that keep no others."""
+        given = data_class in self.assumed_for if consent is None else consent
         return _cloud(self.name, given, Reason.NO_CONSENT)
 
 

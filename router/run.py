@@ -19,6 +19,7 @@ from router.eligibility import judge
 from router.estimator import Estimate, Estimator
 from router.facts import DecodeObservation, PrefillObservation, RequestFacts
 from router.readings import Readings
+from router.recorded import Asked, Shadow
 from router.sentences import rule_counterfactual, weighed_counterfactual
 from router.signals import PREFILL_SIGNALS
 from router.stopwatch import Stopwatch
@@ -61,6 +62,7 @@ class RoutingRun:
         self._sent_to: Destination | None = None
         self._estimator = self._admitted()
         self._estimate: Estimate | None = None
+        self._shadow: Shadow | None = None
 
     @property
     def needs(self) -> Observations:
@@ -167,6 +169,7 @@ class RoutingRun:
     ) -> Decision:
         estimate, estimator = self._estimate, self._estimator
         self._sent_to = destination
+        self._ask_shadow()
         return Decision(
             destination=destination,
             stage=stage,
@@ -179,4 +182,11 @@ class RoutingRun:
             policy_digest=self._policy.digest,
             estimator_digest=estimator.digest if estimator and estimate else None,
             decision_us=self._stopwatch.us,
+            asked=Asked.of(self._facts),
+            shadow=self._shadow,
         )
+
+    def _ask_shadow(self) -> None:
+        """Once, by what was known when the request was first decided; a fall back keeps it."""
+        if self._router.shadow is not None and self._shadow is None:
+            self._shadow = self._router.shadow.word(self._facts, self._estimator, self._estimate)

@@ -12,6 +12,7 @@ from router.vocabulary import Destination, Reason, Stage
 
 if TYPE_CHECKING:  # decisions explain themselves through this module
     from router.decision import Decision, RuleVerdict, SignalReading
+    from router.recorded import Asked, Shadow
 
 __all__ = ["HINTS", "explain", "number", "rule_counterfactual", "weighed_counterfactual"]
 
@@ -109,10 +110,12 @@ def explain(decision: "Decision") -> str:
     where = "on the device" if decision.destination is Destination.DEVICE else "in the cloud"
     lines = [
         f"Runs {where}, decided {_STAGES[decision.stage]}: {REASONS[decision.reason]}.",
+        *([_asked(decision.asked)] if decision.asked else []),
         *_confidence(decision),
         _rules(decision.rules),
         *map(_signal, decision.signals),
         f"It {decision.counterfactual}.",
+        *([_shadow(decision.shadow)] if decision.shadow else []),
         f"The router took {decision.decision_us:.0f} µs under policy {decision.policy_digest[:12]}"
         + (f", estimator {decision.estimator_digest[:12]}." if decision.estimator_digest else "."),
     ]
@@ -126,6 +129,21 @@ def _confidence(decision: "Decision") -> list[str]:
     if decision.threshold is None:
         return [f"{said}; no threshold applies."]
     return [f"{said}; threshold: {number(decision.threshold, decision.confidence)}."]
+
+
+def _asked(asked: "Asked") -> str:
+    words = {None: "nobody asked for consent", True: "with consent", False: "consent refused"}
+    return f"Asked in mode {asked.mode} with {asked.data_class} data, {words[asked.consent]}."
+
+
+def _shadow(shadow: "Shadow") -> str:
+    said = f"The shadow policy {shadow.policy_digest[:12]}"
+    if shadow.reason is None:
+        return f"{said} would have looked at signals that were not measured."
+    if shadow.destination is None:
+        return f"{said} would have left no route: {REASONS[shadow.reason]}."
+    where = "on the device" if shadow.destination is Destination.DEVICE else "in the cloud"
+    return f"{said} would have run it {where}: {REASONS[shadow.reason]}."
 
 
 def _rules(verdicts: "tuple[RuleVerdict, ...]") -> str:

@@ -107,6 +107,11 @@ class Fields:
     def fields(self, key: str) -> "Fields":
         return Fields(self.take(key), self.named(key))
 
+    def part(self, key: str) -> "Fields | None":
+        """An optional object: ``None`` where it is missing or null."""
+        value = self.take(key) if self.has(key) else None
+        return None if value is None else Fields(value, self.named(key))
+
     def mapping(self, key: str) -> Mapping[str, Any]:
         """An object that is carried, not read."""
         value = self.take(key)

@@ -58,7 +58,7 @@ def _stored(trace_ids: tuple[str, ...], last: int) -> "list[tuple[str, Any]]":
 def _say(found: dict[str, Any]) -> None:
     for each in found["changed"]:
         click.echo(
-            f"{each['trace_id'][:12]}  {each['was']} -> {each['now']}"
+            f"{each['trace_id'][:12]}  {each['was']} -> {each['now'] or 'no route'}"
             f"  expected {each['expected_gain']:+.3f}"
         )
     click.echo(

@@ -94,6 +94,10 @@ def _decision(record: "TraceRecord") -> list[str]:
     lines = [f"decision: {decision['route']}, {decision['stage']}: {decision['reason']}"]
     if decision["counterfactual"]:
         lines.append(f"          {decision['counterfactual']}")
+    if shadow := decision.get("shadow"):
+        said = shadow["route"] or ("no route" if shadow["reason"] else "not told")
+        why = f": {shadow['reason']}" if shadow["reason"] else ""
+        lines.append(f"shadow:   {said}{why} (policy {shadow['policy_digest'][:12]})")
     if record.error:
         lines.append(f"ended: {record.error}")
     return lines

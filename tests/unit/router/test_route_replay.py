@@ -1,5 +1,6 @@
 """Replaying decisions: the same policy changes nothing, another one what it says."""
 
+import dataclasses
 import json
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from device_agent.traces import SpanRecord, TraceStore, traces_path
 from lanai.cli.mount import run
 from lanai.folders import Folders
-from router import DataClass, Router
+from router import DataClass, Mode, Router
 from router.replay import replay, summary
 
 
@@ -50,6 +51,51 @@ def test_what_cannot_be_told_is_not_guessed(decided, make_policy, make_estimator
     looking = make_policy(early_decode_tokens=8, entropy_above=3.0)
     found = summary(replay(decided, looking, make_estimator()))
     assert found["not_replayed"] == 20 - found["cloud_before"]
+
+
+def by_rules(router, facts):
+    return router.begin(facts).eligibility()
+
+
+def test_withdrawn_consent_keeps_what_was_sent(decided, make_policy, make_facts, make_estimator):
+    """Nobody was asked and the other policy assumes nothing: the device, or no route at all."""
+    assumed = make_policy(consent_assumed_for=frozenset({DataClass.PERSONAL}))
+    router = Router(assumed, make_estimator())
+    unasked = [
+        ("a" * 32, by_rules(router, make_facts(consent=None, mode=Mode.PREFER_IN_CLOUD))),
+        ("b" * 32, by_rules(router, make_facts(consent=None, input_tokens=600))),
+    ]
+    found = summary(replay([*decided, *unasked], make_policy(), make_estimator()))
+    assert [(each["now"], each["no_route"]) for each in found["changed"]] == [
+        ("device", False),
+        (None, True),
+    ]
+    assert found["not_replayed"] == 0
+
+
+def test_consent_that_is_assumed_lets_requests_leave(make_policy, make_facts, make_estimator):
+    """Unless it was refused; a request that would now be weighed has no signals, and is counted."""
+    router = Router(make_policy(), make_estimator())
+    stored = [
+        ("a" * 32, by_rules(router, make_facts(consent=None, mode=Mode.PREFER_IN_CLOUD))),
+        ("b" * 32, by_rules(router, make_facts(consent=False, mode=Mode.PREFER_IN_CLOUD))),
+        ("c" * 32, by_rules(router, make_facts(consent=None))),
+    ]
+    assumed = make_policy(consent_assumed_for=frozenset({DataClass.PERSONAL}))
+    found = summary(replay(stored, assumed, make_estimator()))
+    assert [each["trace_id"] for each in found["changed"]] == ["a" * 32]
+    assert (found["cloud_after"], found["not_replayed"]) == (1, 1)
+    unpredictive = make_estimator(predictive=False)
+    assert summary(replay(stored, assumed, unpredictive))["not_replayed"] == 0
+
+
+def test_older_records_are_taken_as_judged(make_policy, make_facts, make_estimator):
+    """Without consent and data class nothing can be judged again."""
+    refused = by_rules(Router(make_policy(), make_estimator()), make_facts(consent=None))
+    assumed = make_policy(consent_assumed_for=frozenset({DataClass.PERSONAL}))
+    old = [("a" * 32, dataclasses.replace(refused, asked=None))]
+    found = summary(replay(old, assumed, make_estimator()))
+    assert (found["changed"], found["not_replayed"]) == ([], 0)
 
 
 def test_the_command_reads_the_trace_store(decided, tmp_path, monkeypatch, capsys):
