@@ -12,7 +12,8 @@ from typing import Any
 from device_agent.availability import Availability
 from device_agent.enrolled import EnrolledCloud
 from device_agent.ledger import Ledger, ledger_path
-from device_agent.local import Device, InstalledDevice
+from device_agent.local import Device
+from device_agent.routing import installed_device, router_of
 from device_agent.runtime import Runtime
 from device_agent.session import AsyncSession
 from device_agent.traces import TraceStore, traces_path
@@ -20,7 +21,7 @@ from device_agent.tracing import Tracing
 from lanai.errors import LanaiError, TraceError
 from lanai.folders import Folders
 from lanai.settings import Settings
-from router import DataClass, Mode, Router
+from router import DataClass, Mode
 
 __all__ = ["AsyncAgent", "open_tracing"]
 
@@ -41,18 +42,13 @@ class AsyncAgent:
         """From the user's settings; ``flags`` are settings that win. Raises ``ConfigError``."""
         folders = folders or Folders.standard()
         settings = Settings.load(flags=flags, folders=folders).settings
-        loader = InstalledDevice(
-            model=settings.device_model,
-            models_folder=folders.models,
-            context_tokens=settings.device_context_tokens,
-            threads=settings.device_threads,
-        )
+        loader = installed_device(settings, folders)
         runtime = Runtime(
             device=Device(loader, context_tokens=settings.device_context_tokens),
             cloud=_enrolled(folders, settings),
-            router=Router.standard(settings.policy_file),
+            router=router_of(settings, folders),
             ledger=Ledger(ledger_path(folders)),
-            tracing=open_tracing(traces_path(folders)),
+            tracing=open_tracing(traces_path(folders), keep_days=settings.trace_keep_days),
             cloud_timeout_s=settings.cloud_timeout_s,
         )
         return cls(runtime, settings)
@@ -118,10 +114,10 @@ class AsyncAgent:
         return self._runtime.tracing.lost
 
 
-def open_tracing(path: Path) -> Tracing:
+def open_tracing(path: Path, *, keep_days: int) -> Tracing:
     """A store that cannot be opened costs traces, never answers."""
     try:
-        return Tracing(TraceStore.open(path))
+        return Tracing(TraceStore.open(path), keep_days=keep_days)
     except TraceError as error:
         return Tracing(None, why=error.message)
 

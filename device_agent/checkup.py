@@ -17,14 +17,17 @@ from device_agent.agent import AsyncAgent
 from device_agent.availability import Availability, PartState
 from device_agent.ledger import Ledger, ledger_path
 from device_agent.options import Options
+from device_agent.routing import router_of
 from device_agent.traces import TraceStore, traces_path
 from lanai.errors import LanaiError
 from lanai.folders import Folders
+from lanai.settings import Settings
 from router.vocabulary import DataClass, Mode
 
 __all__ = ["Check", "examine"]
 
 OLDEST_PYTHON = (3, 11)
+ROUTER = "router"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +46,10 @@ class Check:
 async def examine(folders: Folders) -> tuple[Availability, tuple[Check, ...]]:
     """Every check, and the two destinations. The device is ready when it answered here."""
     checks = tuple(check() for check in _checks(folders))
+    if refused := next((each for each in checks if each.name == ROUTER and not each.ok), None):
+        # No agent starts with it, so neither side can answer: the first thing to mend.
+        part = PartState(ready=False, reason=refused.reason, hint=refused.hint)
+        return Availability(device=part, cloud=part), checks
     async with AsyncAgent.from_config(folders=folders) as agent:
         found = await agent.availability()
         device = await _answers(agent) if found.device else found.device
@@ -73,6 +80,7 @@ def _checks(folders: Folders) -> list[Callable[[], Check]]:
         lambda: _writable("runtime", folders.runtime),
         lambda: _traces(traces_path(folders)),
         lambda: _ledger(ledger_path(folders)),
+        lambda: _router(folders),
         _loopback,
     ]
 
@@ -122,6 +130,18 @@ def _ledger(path: Path) -> Check:
         return Check(name="ledger", ok=False, reason=error.message, hint=error.hint)
     reason = f"{len(disclosures)} disclosures, {damaged} damaged lines"
     return Check(name="ledger", ok=not damaged, reason=reason, hint="damaged lines are skipped")
+
+
+def _router(folders: Folders) -> Check:
+    """Settings, policies and estimator, as an agent would take them."""
+    try:
+        router = router_of(Settings.load(folders=folders).settings, folders)
+    except LanaiError as error:
+        return Check(name=ROUTER, ok=False, reason=error.message, hint=error.hint)
+    estimator = router.estimator.digest[:12] if router.estimator else "none"
+    return Check(
+        name=ROUTER, ok=True, reason=f"policy {router.policy.digest[:12]}, estimator {estimator}"
+    )
 
 
 def _loopback() -> Check:

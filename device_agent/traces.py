@@ -117,10 +117,11 @@ class TraceStore:
             )
             _prune(connection, keep)
 
-    def prune(self, keep: int) -> int:
-        """Drop all but the newest ``keep`` requests; return how many went."""
+    def prune(self, keep: int = KEEP_TRACES, *, before_ns: int = 0) -> int:
+        """Drop all but the newest ``keep`` requests, and those begun before ``before_ns`` (since
+        1970); return how many went."""
         with self._transaction("prune") as connection:
-            return _prune(connection, keep)
+            return _prune(connection, keep) + _prune_before(connection, before_ns)
 
     def traces(self, limit: int = 20) -> tuple[TraceRecord, ...]:
         """The newest first."""
@@ -223,6 +224,12 @@ def _prune(connection: sqlite3.Connection, keep: int) -> int:
     old = "SELECT trace_id FROM traces ORDER BY started_ns DESC LIMIT -1 OFFSET ?"
     connection.execute(f"DELETE FROM spans WHERE trace_id IN ({old})", (keep,))  # noqa: S608  constants
     return connection.execute(f"DELETE FROM traces WHERE trace_id IN ({old})", (keep,)).rowcount  # noqa: S608
+
+
+def _prune_before(connection: sqlite3.Connection, before_ns: int) -> int:
+    old = "SELECT trace_id FROM traces WHERE started_ns < ?"
+    connection.execute(f"DELETE FROM spans WHERE trace_id IN ({old})", (before_ns,))  # noqa: S608  constants
+    return connection.execute("DELETE FROM traces WHERE started_ns < ?", (before_ns,)).rowcount
 
 
 def _span_row(span: SpanRecord) -> tuple[Any, ...]:

@@ -8,11 +8,12 @@ A store that fails never fails a request: the loss is counted, and said once in 
 """
 
 import asyncio
+import itertools
 import logging
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -35,23 +36,34 @@ log = logging.getLogger(__name__)
 OTLP_ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 IDENTIFIER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@+-]{0,127}")
 WITHHELD: Final = "withheld"
+PRUNE_EVERY: Final = 256
+DAY_NS: Final = 24 * 3600 * 10**9
 
 AttributeValue = str | int | float | bool
 
 
 class Tracing:
-    """Makes request traces and stores them. Without a ``store`` each one is counted as lost."""
+    """Makes request traces and stores them. Without a ``store`` each one is counted as lost.
+
+    Those older than ``keep_days`` are dropped with the first that is stored, and with every
+    ``PRUNE_EVERY`` after it. A wall clock that jumps ahead drops more; never a request fails.
+    """
 
     def __init__(
         self,
         store: TraceStore | None,
         *,
         why: str = "there is no trace store",
+        keep_days: int | None = None,
+        clock_ns: Callable[[], int] = time.time_ns,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         self.store = store
         self._why = why
         self.lost = 0
+        self._keep_days = keep_days
+        self._clock_ns = clock_ns
+        self._turns = itertools.count()
         self._collector = _Collector()
         self._provider = TracerProvider(
             sampler=ALWAYS_ON,
@@ -74,8 +86,16 @@ class Tracing:
         try:
             self.store.save(spans, error=error, decision=decision)
         except TraceError as fault:
-            self._count_loss(fault.message)
-        return None
+            return self._count_loss(fault.message)
+        return self._drop_old(self.store)
+
+    def _drop_old(self, store: TraceStore) -> None:
+        if self._keep_days is None or next(self._turns) % PRUNE_EVERY:
+            return
+        try:
+            store.prune(before_ns=self._clock_ns() - self._keep_days * DAY_NS)
+        except TraceError as fault:
+            log.warning("old traces were not dropped: %s", fault.message)
 
     def _count_loss(self, why: str) -> None:
         self.lost += 1

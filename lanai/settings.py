@@ -49,6 +49,15 @@ class Settings(BaseModel):
     token_batch: int = Field(16, ge=1, le=256, description="anonymous tokens fetched at once")
     max_output_tokens: int = Field(256, ge=1, description="answer length when the call is silent")
     policy_file: Path | None = Field(None, description="routing policy (TOML); unset: the shipped")
+    shadow_policy_file: Path | None = Field(
+        None, description="a second policy, recorded beside the first; it never acts"
+    )
+    estimator_file: Path | None = Field(
+        None, description="what `lanai route train --out` wrote; unset: the shipped"
+    )
+    trace_keep_days: int = Field(
+        30, ge=1, le=3650, description="days a trace is kept; the newest 10,000 at most"
+    )
 
     @classmethod
     def load(

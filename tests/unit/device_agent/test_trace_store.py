@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from device_agent.traces import SpanRecord, TraceStore
-from device_agent.tracing import Tracing
+from device_agent.tracing import PRUNE_EVERY, Tracing
 from lanai.errors import TraceError
 from lanai.telemetry import Attr, Span
 
@@ -70,6 +70,43 @@ def test_only_the_newest_are_kept(store) -> None:
     assert store.prune(1) == 2
     with pytest.raises(TraceError):
         store.spans(f"{3:032x}")
+
+
+def test_old_traces_are_dropped_by_age(store) -> None:
+    """What began before goes with its spans; what began at that moment stays."""
+    for number in range(5):
+        store.save(spans(f"{number:032x}", start_ns=number))
+    assert store.prune(before_ns=3) == 3
+    assert [r.started_ns for r in store.traces()] == [4, 3]
+    with pytest.raises(TraceError):
+        store.spans(f"{2:032x}")
+
+
+async def test_age_is_kept_with_the_first_trace_and_some_later_ones(store) -> None:
+    """Not with each: a trace that is too old goes at the next turn."""
+    tracing = Tracing(store, environ={}, keep_days=30)
+    for turn in range(PRUNE_EVERY + 1):
+        if turn in (0, 1):
+            store.save(spans(f"{turn:032x}"))
+        await tracing.request().finish()
+        if turn in (0, 1, PRUNE_EVERY - 1):
+            assert len(store.traces(PRUNE_EVERY * 2)) == turn + (1 if turn == 0 else 2)
+    assert len(store.traces(PRUNE_EVERY * 2)) == PRUNE_EVERY + 1
+    assert tracing.lost == 0
+    tracing.close()
+
+
+async def test_old_traces_that_cannot_be_dropped_lose_nothing(store, monkeypatch, caplog) -> None:
+    """The trace is stored and not counted as lost; the fault is said."""
+
+    def full(*_: object, **__: object) -> int:
+        raise TraceError("cannot prune the trace store: disk full")
+
+    monkeypatch.setattr(store, "prune", full)
+    tracing = Tracing(store, environ={}, keep_days=1)
+    await tracing.request().finish()
+    assert (len(store.traces()), tracing.lost) == (1, 0)
+    assert "old traces were not dropped" in caplog.text
 
 
 def test_only_the_user_can_read_it(store) -> None:
