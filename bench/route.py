@@ -1,16 +1,19 @@
 """Times whole decisions of the shipped router, without a model: the cost beyond the prefill.
 
-    python bench/router_decision.py [--runs 20000]
+    lanai bench route [--runs 20000] [--json]
 
-Prints JSON, p50 and p99 each: ``decision_us`` as Decisions record it, ``wall_us`` around all calls.
+p50 and p99 of each: ``decision_us`` as Decisions record it, ``wall_us`` around all calls; the same
+with a draft of 16 tokens shown one by one (``early_decode``), and with a ``shadow`` policy beside.
 """
 
-import json
 import time
+from typing import Any
 
 import click
 import numpy as np
+from numpy.typing import NDArray
 
+from lanai.cli.output import emit_json, json_option
 from router import (
     CloudFacts,
     DataClass,
@@ -24,26 +27,45 @@ from router import (
     shipped_estimator,
 )
 
+__all__ = ["route"]
+
 DRAFT_TOKENS = 16
+VARIANTS = ("early_decode", "shadow")
 
 
 @click.command()
-@click.option("--runs", default=20_000, show_default=True)
-def main(runs: int) -> None:
-    """Time auto decisions at prefill, and with a draft of 16 tokens shown one by one."""
+@click.option("--runs", type=click.IntRange(1), default=20_000, show_default=True)
+@json_option
+def route(runs: int, as_json: bool) -> None:
+    """The router's own time for one request, without any model: p50 and p99, microseconds."""
+    found = _measured(runs)
+    if as_json:
+        emit_json(found)
+        return
+    click.echo(f"{'':<14}{'decision p50':>14}{'p99':>8}{'wall p50':>12}{'p99':>8}   µs")
+    for name, row in (("prefill", found), *((each, found[each]) for each in VARIANTS)):
+        decided, wall = row["decision_us"], row["wall_us"]
+        click.echo(
+            f"{name:<14}{decided['p50']:>14}{decided['p99']:>8}{wall['p50']:>12}{wall['p99']:>8}"
+        )
+
+
+def _measured(runs: int) -> dict[str, Any]:
+    """The prefill's figures on top, the variants below by name."""
     draft_policy = Policy.parse(
         'schema = "lanai.policy/1"\n[consent]\nassumed_for = ["public"]\n'
         "[prefill]\nescalate_above_benefit = 1.0\n"
         f"[early_decode]\ntokens = {DRAFT_TOKENS}\nwindow = 8\nlook_from_benefit = -1.0\n"
         "entropy_above = 20.0\n"
     )
-    prefill = Router(Policy.load(), shipped_estimator())
-    drafting = Router(draft_policy, shipped_estimator())
-    result = {
-        "prefill": _times(prefill, runs),
-        "early_decode": _times(drafting, max(runs // 10, 1)),
+    policy, estimator = Policy.load(), shipped_estimator()
+    fewer = max(runs // 10, 1)
+    return {
+        "runs": runs,
+        **_times(Router(policy, estimator), runs),
+        "early_decode": _times(Router(draft_policy, estimator), fewer),
+        "shadow": _times(Router(policy, estimator, shadow=draft_policy), fewer),
     }
-    click.echo(json.dumps(result, indent=1))
 
 
 def _times(router: Router, runs: int) -> dict[str, dict[str, float]]:
@@ -64,7 +86,12 @@ def _times(router: Router, runs: int) -> dict[str, dict[str, float]]:
     return {"decision_us": _quantiles(decided), "wall_us": _quantiles(wall)}
 
 
-def _decide(router: Router, seen: PrefillObservation, draft: np.ndarray, ids: np.ndarray) -> float:
+def _decide(
+    router: Router,
+    seen: PrefillObservation,
+    draft: NDArray[np.float64],
+    ids: NDArray[np.int64],
+) -> float:
     run = router.begin(FACTS)
     decision = run.eligibility() or run.prefill(seen)
     shown = 0
@@ -76,7 +103,7 @@ def _decide(router: Router, seen: PrefillObservation, draft: np.ndarray, ids: np
     return decision.decision_us
 
 
-def _quantiles(values: np.ndarray) -> dict[str, float]:
+def _quantiles(values: NDArray[np.float64]) -> dict[str, float]:
     p50, p99 = np.quantile(values, [0.5, 0.99])
     return {"p50": round(float(p50), 1), "p99": round(float(p99), 1)}
 
@@ -92,6 +119,3 @@ FACTS = RequestFacts(
         configured=True, reachable=True, verified_nodes=1, context_tokens=8192, model="gemma-3-270m"
     ),
 )
-
-if __name__ == "__main__":
-    main()
