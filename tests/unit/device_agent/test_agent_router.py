@@ -1,17 +1,20 @@
 """The agent's router is what the settings name, and refuses what was measured elsewhere."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 
 from device_agent.agent import AsyncAgent
 from device_agent.routing import router_of
+from device_agent.traces import SpanRecord, TraceStore, traces_path
 from inference.catalog.installed import InstalledModel, write_manifest
 from lanai.cli.mount import run
 from lanai.errors import ConfigError
 from lanai.folders import Folders
 from lanai.settings import Settings
+from lanai.telemetry import Span
 from router import Router, shipped_estimator
 
 OTHER = "f" * 64
@@ -133,3 +136,28 @@ def test_doctor_shows_which_router_decides(home, monkeypatch, capsys) -> None:
     [check] = [each for each in document["checks"] if each["name"] == "router"]
     assert check["ok"]
     assert shipped_estimator().digest[:12] in check["reason"]
+
+
+async def test_the_agent_drops_traces_older_than_the_setting(home) -> None:
+    """With the first request it stores: the old goes, the new and the young stay."""
+    day_ns = 24 * 3600 * 10**9
+    store = TraceStore.open(traces_path(home))
+    for days in (1, 8):
+        began = time.time_ns() - days * day_ns
+        root = SpanRecord(
+            trace_id=f"{days:032x}",
+            span_id="1",
+            parent_id=None,
+            name=Span.REQUEST,
+            start_ns=began,
+            end_ns=began + 1,
+            attributes={},
+        )
+        store.save([root])
+    agent = AsyncAgent.from_config(folders=home, trace_keep_days=7)
+    await agent._runtime.tracing.request().finish()
+    await agent.close()
+    kept = {each.trace_id for each in store.traces()}
+    store.close()
+    assert len(kept) == 2
+    assert f"{1:032x}" in kept
