@@ -27,13 +27,14 @@ class PacedEngine:
     async def submit(
         self, ids: Sequence[int], options: GenerateOptions
     ) -> AsyncGenerator[Event, None]:
-        """As many tokens as are asked for."""
-        pace = self.pace
+        """As many tokens as are asked for, each when it is due: a model does not wait for the path."""
+        pace, loop = self.pace, asyncio.get_running_loop()
         await asyncio.sleep(pace.prefill_s)
         yield Prefilled(input_tokens=len(ids), queue_s=0.0, prefill_s=pace.prefill_s)
-        for number in range(options.max_tokens):
-            if number:
-                await asyncio.sleep(pace.token_s)
+        due = loop.time()
+        for _ in range(options.max_tokens):
+            await asyncio.sleep(max(0.0, due - loop.time()))
+            due += pace.token_s
             yield Token(id=self._token_id)
         yield Finished(
             reason=FinishReason.LENGTH,

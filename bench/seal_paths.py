@@ -1,4 +1,4 @@
-"""Both paths, side by side in one process: device, relay, gateway, node, over TLS on loopback."""
+"""Both paths side by side: the device here, each path's cloud in a process of its own."""
 
 import asyncio
 import time
@@ -6,29 +6,25 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from bench.paced_engine import Pace, PacedEngine
-from bench.unsafe_plain import UnsafePlainGateway, UnsafePlainNode, unsafe_plain_answer
-from cloud_node.events import EventLog
-from cloud_node.node.answer import Answerer
-from cloud_node.node.engine_host import EngineHost
-from cloud_node.node.load import Load
+from bench.paced_engine import Pace
+from bench.seal_cloud import NODES, CloudSide
+from bench.unsafe_plain import unsafe_plain_answer
+from cloud_node.keyring import KeyRing
 from cloud_node.testing import UnsafeCloud
 from device_agent.cloud import Account, CheckpointStore, CloudClient, CloudRequest, Wallet
 from device_agent.cloud.transport_grpc import GrpcIssuerTransport, GrpcRelayTransport
 from device_agent.cloud_seam import CloudAsk
 from inference.engine import Sampling
 from inference.testing import write_tiny_model
-from inference.text import ChatMessage, TextModel, load_text_model
+from inference.text import ChatMessage
 from lanai.content import Content
 from lanai.telemetry import Span
 from trust.tokens import TokenIssuer, begin
 
 __all__ = ["Paths", "Timed", "open_paths", "request_of"]
 
-NODES: Final = 3
-CONTEXT: Final = 4096
 STEPS: Final = (Span.CLOUD_VERIFY, Span.CLOUD_TOKEN, Span.CLOUD_SEAL)
 
 
@@ -41,28 +37,19 @@ class Timed:
     steps_us: tuple[int, ...] = ()
 
 
-class UnsafePlainCloud(UnsafeCloud):
-    """Relay and gateway that carry plain frames to one plain node."""
-
-    plain_channel: Any = None
-
-    def make_gateway(self, roster: Any, keys: Any) -> Any:
-        return UnsafePlainGateway(self.plain_channel)
-
-
 @dataclass(slots=True, kw_only=True)
 class Paths:
     """What is measured. ``pace`` sets the engines' pace on both sides."""
 
     client: CloudClient
     plain: GrpcRelayTransport
-    engines: list[PacedEngine]
-    cloud: UnsafeCloud
+    sides: tuple[CloudSide, CloudSide]
+    issuer_keys: KeyRing
     wallet: Wallet
 
-    def pace(self, pace: Pace) -> None:
-        for engine in self.engines:
-            engine.pace = pace
+    async def pace(self, pace: Pace) -> None:
+        for side in self.sides:
+            await side.pace(pace)
 
     async def fill(self, count: int) -> None:
         """``count`` tokens for the wallet: what is measured is spending, not issuing."""
@@ -87,9 +74,10 @@ class Paths:
         return Timed(first_s=first - began, total_s=time.perf_counter() - began)
 
     def _fill(self, count: int) -> None:
-        [key] = self.cloud.rings["issuer"].read()
+        [key] = self.issuer_keys.read()
         issuer, now = TokenIssuer.from_pem(key.pem), time.time()
-        pending = begin(issuer.spki, bytes.fromhex(self.cloud.root.token_challenge), count)
+        challenge = bytes.fromhex(self.sides[0].root.token_challenge)
+        pending = begin(issuer.spki, challenge, count)
         tokens = pending.finish([issuer.sign(item) for item in pending.blinded])
         self.wallet.add(tokens, key_id=issuer.key_id, expires_at=key.record.expires_at, now=now)
 
@@ -97,53 +85,33 @@ class Paths:
 @asynccontextmanager
 async def open_paths(folder: Path) -> AsyncIterator[Paths]:
     """Start both paths below ``folder``; ends everything on leaving."""
-    text = load_text_model(write_tiny_model(folder / "tiny"))
-    [token_id] = text.encode("x")
-    engines: list[PacedEngine] = []
-
-    async def start() -> Any:
-        engines.append(PacedEngine(token_id, Pace()))
-        return engines[-1]
-
+    model = write_tiny_model(folder / "tiny")
     async with AsyncExitStack() as closing:
-        cloud = await UnsafeCloud.start(
-            folder / "sealed", text=text, engines=[start] * NODES, context_tokens=CONTEXT
+        sealed, plain = await asyncio.gather(
+            *(CloudSide.start(kind, folder / kind, model) for kind in ("sealed", "plain"))
         )
-        closing.push_async_callback(cloud.close)
-        plain = await _plain(folder / "plain", text, start, cloud.events, closing)
-        wallet = Wallet.of(cloud.root, folder / "wallet.json")
+        for side in (sealed, plain):
+            closing.push_async_callback(side.close)
+        wallet = Wallet.of(sealed.root, folder / "wallet.json")
         client = CloudClient(
-            cloud.root,
-            transport=GrpcRelayTransport(cloud.root.relay),
-            issuer=GrpcIssuerTransport(cloud.root.issuer),
-            account=Account(account=cloud.account, credential=cloud.credential),
+            sealed.root,
+            transport=GrpcRelayTransport(sealed.root.relay),
+            issuer=GrpcIssuerTransport(sealed.root.issuer),
+            account=Account(account=UnsafeCloud.account, credential=UnsafeCloud.credential),
             wallet=wallet,
-            checkpoints=CheckpointStore.of(cloud.root, folder / "checkpoints"),
+            checkpoints=CheckpointStore.of(sealed.root, folder / "checkpoints"),
             seal_to_nodes=NODES,
         )
         closing.push_async_callback(client.close)
-        yield Paths(client=client, plain=plain, engines=engines, cloud=cloud, wallet=wallet)
-
-
-async def _plain(
-    folder: Path, text: TextModel, start: Any, events: EventLog, closing: AsyncExitStack
-) -> GrpcRelayTransport:
-    host = EngineHost(start, Load(max_live=256), events)
-    await host.start()
-    closing.push_async_callback(host.close)
-    node = UnsafePlainNode(Answerer(text, host, model="toy", context_tokens=CONTEXT))
-    channel = await node.start()
-    closing.push_async_callback(node.close)
-    closing.push_async_callback(channel.close, None)
-
-    class Cloud(UnsafePlainCloud):
-        plain_channel = channel
-
-    cloud = await Cloud.start(folder, text=text, engines=[])
-    closing.push_async_callback(cloud.close)
-    transport = GrpcRelayTransport(cloud.root.relay)
-    closing.push_async_callback(transport.close)
-    return transport
+        transport = GrpcRelayTransport(plain.root.relay)
+        closing.push_async_callback(transport.close)
+        yield Paths(
+            client=client,
+            plain=transport,
+            sides=(sealed, plain),
+            issuer_keys=KeyRing(folder / "sealed" / "issuer", "issuer"),
+            wallet=wallet,
+        )
 
 
 def request_of(size: int, tokens: int) -> CloudRequest:
