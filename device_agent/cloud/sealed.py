@@ -7,6 +7,7 @@ the relay does not learn it either. A refusal outside the seal is the relay's, o
 Trusts the key source to give verified keys only. Does not judge answers: the envelope below does.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Protocol
@@ -88,12 +89,11 @@ class SealedTransport:
         await self._inner.close()
 
     async def _sealed_exchange(self, frames: Sequence[bytes]) -> AsyncGenerator[bytes, None]:
-        key = await self._keys.gateway_key()
-        sealer = RequestSealer(configuration_of(key), media=EXCHANGE)
-        opener = sealer.response()
-        pieces = self._inner.exchange(_sealed(sealer, frames))
+        sealing = _Sealing(await self._keys.gateway_key(), frames)
+        pieces = self._inner.exchange(sealing.pieces())
         async with aclosing(owned(pieces)) as answer:
             async for piece in answer:
+                opener = sealing.opener
                 data = opener.open(piece)
                 if opener.ended:
                     _require_no_refusal(data)
@@ -124,11 +124,33 @@ def _opened(opener: ResponseOpener, answer: bytes) -> bytes:
     )
 
 
-async def _sealed(sealer: RequestSealer, frames: Sequence[bytes]) -> AsyncIterator[bytes]:
-    """One piece for each frame, the last marked."""
-    for frame in frames[:-1]:
-        yield sealer.seal(frame)
-    yield sealer.seal(frames[-1], final=True)
+class _Sealing:
+    """One request as pieces, one for each frame, the last marked."""
+
+    __slots__ = ("_frames", "_key", "_opener")
+
+    def __init__(self, gateway_key: bytes, frames: Sequence[bytes]) -> None:
+        self._key = gateway_key
+        self._frames = frames
+        self._opener: ResponseOpener | None = None
+
+    @property
+    def opener(self) -> ResponseOpener:
+        """Opens the answer. Raises ``EnvelopeRejected`` before there was a request."""
+        if self._opener is None:
+            raise EnvelopeRejected(
+                "an answer before the request", reason=Rejection.MALFORMED, hint="ask again"
+            )
+        return self._opener
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        # The call to the relay begins now, and opens while this seals.
+        await asyncio.sleep(0)
+        sealer = RequestSealer(configuration_of(self._key), media=EXCHANGE)
+        self._opener = sealer.response()
+        for frame in self._frames[:-1]:
+            yield sealer.seal(frame)
+        yield sealer.seal(self._frames[-1], final=True)
 
 
 def _require_no_refusal(word: bytes) -> None:

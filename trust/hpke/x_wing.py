@@ -6,6 +6,7 @@ encapsulation ML-KEM's (1088) and X25519's (32), the private key a seed of 32 by
 
 import hashlib
 import os
+from functools import lru_cache
 from typing import Final, NamedTuple, Self
 
 from cryptography.hazmat.primitives.asymmetric import mlkem, x25519
@@ -98,8 +99,12 @@ def expand_seed(seed: bytes) -> PrivatePair:
     )
 
 
+@lru_cache(maxsize=256)
 def load_public_key(raw: bytes) -> PublicPair:
-    """Both halves of a raw public key. Raises ``EnvelopeRejected`` (``MALFORMED``)."""
+    """Both halves of a raw public key, kept: a device seals to the same few again and again.
+
+    Raises ``EnvelopeRejected`` (``MALFORMED``).
+    """
     if len(raw) != XWing.public_key_bytes:
         raise bad_key("an X-Wing public key")
     try:
