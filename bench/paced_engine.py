@@ -27,7 +27,7 @@ class PacedEngine:
     async def submit(
         self, ids: Sequence[int], options: GenerateOptions
     ) -> AsyncGenerator[Event, None]:
-        """As many tokens as are asked for, each when it is due: a model does not wait for the path."""
+        """As many tokens as are asked for, each when due: a model does not wait for the path."""
         pace, loop = self.pace, asyncio.get_running_loop()
         await asyncio.sleep(pace.prefill_s)
         yield Prefilled(input_tokens=len(ids), queue_s=0.0, prefill_s=pace.prefill_s)
