@@ -57,8 +57,7 @@ class SealedTransport:
         A gateway that cannot open an exchange has spent nothing. A relay that only claims it gains
         nothing: the same token and request id come again, and both count once.
         """
-        # All of them, at most a body's 18: they may be sent twice.
-        sending = [frame async for frame in frames]
+        sending = _Kept(frames)
         for again in (True, False):
             begun = False
             try:
@@ -88,7 +87,7 @@ class SealedTransport:
     async def close(self) -> None:
         await self._inner.close()
 
-    async def _sealed_exchange(self, frames: Sequence[bytes]) -> AsyncGenerator[bytes, None]:
+    async def _sealed_exchange(self, frames: "_Kept") -> AsyncGenerator[bytes, None]:
         sealing = _Sealing(await self._keys.gateway_key(), frames)
         pieces = self._inner.exchange(sealing.pieces())
         async with aclosing(owned(pieces)) as answer:
@@ -124,12 +123,28 @@ def _opened(opener: ResponseOpener, answer: bytes) -> bytes:
     )
 
 
+class _Kept:
+    """Frames of one request, all of them, at most a body's 18: they may be sent twice."""
+
+    __slots__ = ("_frames", "_kept")
+
+    def __init__(self, frames: AsyncIterator[bytes]) -> None:
+        self._frames = frames
+        self._kept: tuple[bytes, ...] = ()
+
+    async def all(self) -> Sequence[bytes]:
+        """Taken from where they come the first time."""
+        if not self._kept:
+            self._kept = tuple([frame async for frame in self._frames])
+        return self._kept
+
+
 class _Sealing:
     """One request as pieces, one for each frame, the last marked."""
 
     __slots__ = ("_frames", "_key", "_opener")
 
-    def __init__(self, gateway_key: bytes, frames: Sequence[bytes]) -> None:
+    def __init__(self, gateway_key: bytes, frames: _Kept) -> None:
         self._key = gateway_key
         self._frames = frames
         self._opener: ResponseOpener | None = None
@@ -144,13 +159,14 @@ class _Sealing:
         return self._opener
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        # The call to the relay begins now, and opens while this seals.
+        # The call to the relay begins now, and opens while this signs and seals.
         await asyncio.sleep(0)
+        *frames, last = await self._frames.all()
         sealer = RequestSealer(configuration_of(self._key), media=EXCHANGE)
         self._opener = sealer.response()
-        for frame in self._frames[:-1]:
+        for frame in frames:
             yield sealer.seal(frame)
-        yield sealer.seal(self._frames[-1], final=True)
+        yield sealer.seal(last, final=True)
 
 
 def _require_no_refusal(word: bytes) -> None:

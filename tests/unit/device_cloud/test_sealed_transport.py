@@ -101,3 +101,19 @@ async def test_a_cut_or_changed_answer_to_a_question_is_refused(cloud):
         with pytest.raises(EnvelopeRejected) as caught:
             await sealed_fetch(Relay(change), key, QUESTION)
         assert caught.value.reason is reason
+
+
+async def test_an_answer_before_the_request_is_refused(cloud):
+    """A relay that does not wait for what it is to carry has nothing that could be opened."""
+
+    class Hasty:
+        async def exchange(self, frames):
+            yield b"an answer"
+
+    async def frames():
+        yield b"never asked for"
+
+    transport = SealedTransport(Hasty(), KeyOf(cloud))
+    with pytest.raises(EnvelopeRejected) as caught:
+        await anext(transport.exchange(frames()))
+    assert caught.value.reason is Rejection.MALFORMED
