@@ -17,7 +17,7 @@ from inference.cache import require_room
 from inference.decoder import Forward, check_ids
 from inference.formats.packed import PackedFile
 from inference.kernels import structures
-from inference.kernels.library import Kernels, aligned
+from inference.kernels.binding import Kernels, aligned
 from inference.kernels.plan import PlanBuilder, runs_compiled
 from lanai.errors import EngineError, UsageError
 
@@ -78,7 +78,7 @@ class PackedDecoder:
         self._plan = self._builder.plan
         self._plan.pool = self._pool.handle
         room = -(-context_tokens // POSITIONS) * POSITIONS
-        size = kernels.library.lanai_scratch_bytes(self._plan, room, self._pool.threads)
+        size = kernels.code.lanai_scratch_bytes(self._plan, room, self._pool.threads)
         self.scratch = aligned(size)
         self._plan.scratch = self.scratch.ctypes.data
 
@@ -105,7 +105,7 @@ class PackedDecoder:
         logits = np.empty((rows, self.config.vocabulary), np.float32)
         hidden = np.empty(self.config.width, np.float32)
         cache.structure.length = cache.length
-        failed: Any = self._kernels.library.lanai_forward(
+        failed: Any = self._kernels.code.lanai_forward(
             self._plan,
             ctypes.byref(cache.structure),
             tokens.ctypes.data,

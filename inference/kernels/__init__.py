@@ -6,6 +6,6 @@ a plain C interface and knows neither Python nor torch. Without it packed models
 Trusts the structures it is given: whoever builds a plan has checked every size against the file.
 """
 
-from inference.kernels.library import Kernels, load_kernels
+from inference.kernels.binding import Kernels, load_kernels
 
 __all__ = ["Kernels", "load_kernels"]

@@ -10,7 +10,7 @@ from inference.architectures import DecoderConfig, LayerShape, Rope
 from inference.formats.packed import PackedFile
 from inference.formats.packed_matrix import PackedMatrix
 from inference.kernels import structures
-from inference.kernels.library import Kernels
+from inference.kernels.binding import Kernels
 from inference.rotation import RotationTable
 from lanai.errors import ModelFormatError
 

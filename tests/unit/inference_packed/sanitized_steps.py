@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from inference.formats.packed import PackedFile
-from inference.kernels.library import ISAS, Kernels, bind
+from inference.kernels.binding import ISAS, Kernels, bind
 from inference.packed_decoder import PackedDecoder
 from inference.testing.random_packed import tiny_config, write_tiny_packed
 
@@ -30,7 +30,7 @@ def main() -> None:
         )
         file = PackedFile.open(path)
         for isa in ISAS[: library.lanai_best_isa() + 1]:
-            kernels = Kernels(library=library, isa=isa)
+            kernels = Kernels(code=library, isa=isa)
             decoder = PackedDecoder(file, kernels, context_tokens=41, threads=2)
             cache = decoder.new_cache(41)
             ids = torch.from_numpy(np.random.default_rng(1).integers(0, 17, 41))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from inference.formats.packed_matrix import BITS, PackedMatrix, padded_columns
 from inference.kernels import Kernels, structures
-from inference.kernels.library import ISAS, Pool, aligned
+from inference.kernels.binding import ISAS, Pool, aligned
 from inference.testing.random_packed import random_matrix
 
 
@@ -40,7 +40,7 @@ def product(
         columns=matrix.shape[1],
         bits=matrix.bits,
     )
-    library, count = kernels.library, len(x)
+    library, count = kernels.code, len(x)
     work = aligned(
         library.lanai_product_bytes(ctypes.byref(structure), matrix.group, count, pool.threads)
     )

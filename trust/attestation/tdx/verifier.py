@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from lanai.errors import Rejection
 from trust.attestation.evidence import Claims, Evidence
-from trust.attestation.tdx.library import Judgement, judge
+from trust.attestation.tdx.dcap import Judgement, judge
 from trust.attestation.tdx.payload import decode
 from trust.attestation.tdx.refusals import TDX, rejected
 from trust.attestation.tdx.report import TdReport

@@ -40,9 +40,9 @@ class Pool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kernels:
-    """The library and the instruction set that is used of it."""
+    """The compiled code and the instruction set that is used of it."""
 
-    library: ctypes.CDLL
+    code: ctypes.CDLL
     isa: str
 
     @property
@@ -51,23 +51,23 @@ class Kernels:
 
     def with_isa(self, isa: str) -> "Kernels":
         """The same library held to ``isa``; the processor must have it."""
-        return Kernels(library=self.library, isa=isa)
+        return Kernels(code=self.code, isa=isa)
 
     def available(self) -> tuple[str, ...]:
         """Every instruction set this processor runs, the best last."""
-        return ISAS[: int(self.library.lanai_best_isa()) + 1]
+        return ISAS[: int(self.code.lanai_best_isa()) + 1]
 
     def pool(self, threads: int) -> Pool:
-        return Pool(self.library, threads)
+        return Pool(self.code, threads)
 
     def read(self, pool: Pool, data: NDArray[Any]) -> int:
         """Read every byte once with all threads: what memory gives. The sum of its words."""
-        return int(self.library.lanai_read(pool.handle, data.ctypes.data, data.nbytes))
+        return int(self.code.lanai_read(pool.handle, data.ctypes.data, data.nbytes))
 
     def tables(self, bits: int, palette: NDArray[np.int8]) -> NDArray[np.uint8]:
         """The palette as the instruction sets look it up."""
         out = aligned(structures.TABLE_BYTES)
-        self.library.lanai_tables(bits, palette.ctypes.data, out.ctypes.data)
+        self.code.lanai_tables(bits, palette.ctypes.data, out.ctypes.data)
         return out
 
 
@@ -76,7 +76,7 @@ def load_kernels() -> Kernels | None:
     library = _library()
     if library is None:
         return None
-    return Kernels(library=library, isa=ISAS[int(library.lanai_best_isa())])
+    return Kernels(code=library, isa=ISAS[int(library.lanai_best_isa())])
 
 
 @lru_cache(maxsize=1)
