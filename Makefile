@@ -46,8 +46,9 @@ models: ## fetch the default models, once
 
 # What the tests need from the system: package and the program, or file, it brings. A TPM that is a
 # program, and what tpm2-pytss compiles against.
-SYSTEM := redis-server:redis-server swtpm:swtpm swtpm-tools:swtpm_setup gcc:cc \
-  pkg-config:pkg-config libtss2-dev:/usr/include/tss2/tss2_esys.h
+SYSTEM = redis-server:redis-server swtpm:swtpm swtpm-tools:swtpm_setup gcc:cc \
+  pkg-config:pkg-config libtss2-dev:/usr/include/tss2/tss2_esys.h python3-dev:$(PYTHON_H)
+PYTHON_H = $(shell $(PYTHON) -c 'import sysconfig; print(sysconfig.get_paths()["include"])')/Python.h
 
 system:
 	@sh deploy/system-packages.sh $(SYSTEM)
