@@ -24,27 +24,37 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#protos/lanai/v1alpha/envelope.proto\x12\rlanai.v1alpha\"-\n\nWrappedKey\x12\x0f\n\x07node_id\x18\x01 \x01(\x0c\x12\x0e\n\x06sealed\x18\x02 \x01(\x0c\"\xce\x01\n\x0e\x45nvelopeHeader\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x12\n\nrequest_id\x18\x02 \x01(\x0c\x12\x12\n\nexpires_at\x18\x03 \x01(\x04\x12\'\n\x04keys\x18\x04 \x03(\x0b\x32\x19.lanai.v1alpha.WrappedKey\x12\x12\n\ntoken_hash\x18\x05 \x01(\x0c\x12\x17\n\x0f\x63heckpoint_hash\x18\x06 \x01(\x0c\x12\x15\n\rpolicy_digest\x18\x07 \x01(\x0c\x12\x16\n\x0ekey_commitment\x18\x08 \x01(\x0c\"#\n\x05\x43hunk\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x0c\n\x04last\x18\x02 \x01(\x08\"%\n\x07Message\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\"\xa8\x01\n\x0bRequestBody\x12(\n\x08messages\x18\x01 \x03(\x0b\x32\x16.lanai.v1alpha.Message\x12\x12\n\nmax_tokens\x18\x02 \x01(\r\x12\x13\n\x0btemperature\x18\x03 \x01(\x02\x12\r\n\x05top_p\x18\x04 \x01(\x02\x12\r\n\x05top_k\x18\x05 \x01(\r\x12\x11\n\x04seed\x18\x06 \x01(\x04H\x00\x88\x01\x01\x12\x0c\n\x04stop\x18\x07 \x03(\tB\x07\n\x05_seed\"=\n\x06Timing\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08start_us\x18\x02 \x01(\x04\x12\x13\n\x0b\x64uration_us\x18\x03 \x01(\x04\"\x82\x01\n\x05\x46inal\x12\x15\n\rfinish_reason\x18\x01 \x01(\t\x12\x14\n\x0cinput_tokens\x18\x02 \x01(\r\x12\x15\n\routput_tokens\x18\x03 \x01(\r\x12\r\n\x05model\x18\x04 \x01(\t\x12&\n\x07timings\x18\x05 \x03(\x0b\x32\x15.lanai.v1alpha.Timing\"_\n\x0b\x41nswerFrame\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12%\n\x05\x66inal\x18\x02 \x01(\x0b\x32\x14.lanai.v1alpha.FinalH\x00\x12\x11\n\x07\x66\x61ilure\x18\x03 \x01(\tH\x00\x42\x06\n\x04kindb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#protos/lanai/v1alpha/envelope.proto\x12\rlanai.v1alpha\"-\n\nWrappedKey\x12\x0f\n\x07node_id\x18\x01 \x01(\x0c\x12\x0e\n\x06sealed\x18\x02 \x01(\x0c\"\xce\x01\n\x0e\x45nvelopeHeader\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x12\n\nrequest_id\x18\x02 \x01(\x0c\x12\x12\n\nexpires_at\x18\x03 \x01(\x04\x12\'\n\x04keys\x18\x04 \x03(\x0b\x32\x19.lanai.v1alpha.WrappedKey\x12\x12\n\ntoken_hash\x18\x05 \x01(\x0c\x12\x17\n\x0f\x63heckpoint_hash\x18\x06 \x01(\x0c\x12\x15\n\rpolicy_digest\x18\x07 \x01(\x0c\x12\x16\n\x0ekey_commitment\x18\x08 \x01(\x0c\"#\n\x05\x43hunk\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x0c\n\x04last\x18\x02 \x01(\x08\"7\n\x08ToolCall\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x11\n\targuments\x18\x03 \x01(\t\"h\n\x07Message\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12+\n\ntool_calls\x18\x03 \x03(\x0b\x32\x17.lanai.v1alpha.ToolCall\x12\x14\n\x0ctool_call_id\x18\x04 \x01(\t\"=\n\x04Tool\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x12\n\nparameters\x18\x03 \x01(\t\"\x19\n\x07\x43hoices\x12\x0e\n\x06\x63hoice\x18\x01 \x03(\t\"\xfe\x02\n\x0bRequestBody\x12(\n\x08messages\x18\x01 \x03(\x0b\x32\x16.lanai.v1alpha.Message\x12\x12\n\nmax_tokens\x18\x02 \x01(\r\x12\x13\n\x0btemperature\x18\x03 \x01(\x02\x12\r\n\x05top_p\x18\x04 \x01(\x02\x12\r\n\x05top_k\x18\x05 \x01(\r\x12\x11\n\x04seed\x18\x06 \x01(\x04H\x01\x88\x01\x01\x12\x0c\n\x04stop\x18\x07 \x03(\t\x12\x15\n\x0bjson_schema\x18\x08 \x01(\tH\x00\x12\x0f\n\x05regex\x18\t \x01(\tH\x00\x12)\n\x07\x63hoices\x18\n \x01(\x0b\x32\x16.lanai.v1alpha.ChoicesH\x00\x12\"\n\x05tools\x18\x0b \x03(\x0b\x32\x13.lanai.v1alpha.Tool\x12.\n\x0btool_choice\x18\x0c \x01(\x0e\x32\x19.lanai.v1alpha.ToolChoice\x12#\n\x05shape\x18\r \x01(\x0e\x32\x14.lanai.v1alpha.ShapeB\x08\n\x06outputB\x07\n\x05_seed\"=\n\x06Timing\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08start_us\x18\x02 \x01(\x04\x12\x13\n\x0b\x64uration_us\x18\x03 \x01(\x04\"\x82\x01\n\x05\x46inal\x12\x15\n\rfinish_reason\x18\x01 \x01(\t\x12\x14\n\x0cinput_tokens\x18\x02 \x01(\r\x12\x15\n\routput_tokens\x18\x03 \x01(\r\x12\r\n\x05model\x18\x04 \x01(\t\x12&\n\x07timings\x18\x05 \x03(\x0b\x32\x15.lanai.v1alpha.Timing\"\x9f\x01\n\x0b\x41nswerFrame\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12%\n\x05\x66inal\x18\x02 \x01(\x0b\x32\x14.lanai.v1alpha.FinalH\x00\x12\x11\n\x07\x66\x61ilure\x18\x03 \x01(\tH\x00\x12,\n\ttool_call\x18\x04 \x01(\x0b\x32\x17.lanai.v1alpha.ToolCallH\x00\x12\x10\n\x06\x66iller\x18\x05 \x01(\x08H\x00\x42\x06\n\x04kind*8\n\x05Shape\x12\x15\n\x11SHAPE_UNSPECIFIED\x10\x00\x12\n\n\x06PADDED\x10\x01\x12\x0c\n\x08\x43ONSTANT\x10\x02*K\n\nToolChoice\x12\x1b\n\x17TOOL_CHOICE_UNSPECIFIED\x10\x00\x12\x08\n\x04\x41UTO\x10\x01\x12\x08\n\x04NONE\x10\x02\x12\x0c\n\x08REQUIRED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.lanai.v1alpha.envelope_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_SHAPE']._serialized_start=1343
+  _globals['_SHAPE']._serialized_end=1399
+  _globals['_TOOLCHOICE']._serialized_start=1401
+  _globals['_TOOLCHOICE']._serialized_end=1476
   _globals['_WRAPPEDKEY']._serialized_start=54
   _globals['_WRAPPEDKEY']._serialized_end=99
   _globals['_ENVELOPEHEADER']._serialized_start=102
   _globals['_ENVELOPEHEADER']._serialized_end=308
   _globals['_CHUNK']._serialized_start=310
   _globals['_CHUNK']._serialized_end=345
-  _globals['_MESSAGE']._serialized_start=347
-  _globals['_MESSAGE']._serialized_end=384
-  _globals['_REQUESTBODY']._serialized_start=387
-  _globals['_REQUESTBODY']._serialized_end=555
-  _globals['_TIMING']._serialized_start=557
-  _globals['_TIMING']._serialized_end=618
-  _globals['_FINAL']._serialized_start=621
-  _globals['_FINAL']._serialized_end=751
-  _globals['_ANSWERFRAME']._serialized_start=753
-  _globals['_ANSWERFRAME']._serialized_end=848
+  _globals['_TOOLCALL']._serialized_start=347
+  _globals['_TOOLCALL']._serialized_end=402
+  _globals['_MESSAGE']._serialized_start=404
+  _globals['_MESSAGE']._serialized_end=508
+  _globals['_TOOL']._serialized_start=510
+  _globals['_TOOL']._serialized_end=571
+  _globals['_CHOICES']._serialized_start=573
+  _globals['_CHOICES']._serialized_end=598
+  _globals['_REQUESTBODY']._serialized_start=601
+  _globals['_REQUESTBODY']._serialized_end=983
+  _globals['_TIMING']._serialized_start=985
+  _globals['_TIMING']._serialized_end=1046
+  _globals['_FINAL']._serialized_start=1049
+  _globals['_FINAL']._serialized_end=1179
+  _globals['_ANSWERFRAME']._serialized_start=1182
+  _globals['_ANSWERFRAME']._serialized_end=1341
 # @@protoc_insertion_point(module_scope)
