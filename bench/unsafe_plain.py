@@ -16,8 +16,8 @@ from cloud_node.gateway.dispatch import dispatch
 from cloud_node.gateway.roster import NodeEntry
 from cloud_node.identity import TlsIdentity, open_channel, server_credentials
 from cloud_node.node.answer import Answerer
-from cloud_node.node.request import read_request
-from cloud_node.node.timeline import Timeline
+from cloud_node.tree.request import read_request
+from cloud_node.tree.timeline import Timeline
 from cloud_node.service import start_grpc
 from device_agent.cloud import CloudRequest, Transport
 from device_agent.cloud.request import encode_body

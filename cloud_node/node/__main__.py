@@ -17,7 +17,7 @@ from cloud_node.node.load import Load
 from cloud_node.node.node import Node
 from cloud_node.node.proof import LogReader
 from cloud_node.node.release import measure_release
-from cloud_node.node.replay import ReplaySet
+from cloud_node.tree.replay import ReplaySet
 from cloud_node.service import Service, main
 from cloud_node.store import open_store
 from inference.engine import Engine

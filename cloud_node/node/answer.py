@@ -4,8 +4,8 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from cloud_node.node.engine_host import EngineHost
-from cloud_node.node.request import AskedFor
-from cloud_node.node.timeline import Timeline
+from cloud_node.tree.request import AskedFor
+from cloud_node.tree.timeline import Timeline
 from inference.engine import Finished, FinishReason, Prefilled, Token
 from inference.text import TextModel, TextStream
 from lanai.content import TokenIds

@@ -37,9 +37,9 @@ from cloud_node.node.frames import (
 )
 from cloud_node.node.keys import NodeKeys
 from cloud_node.node.load import Load
-from cloud_node.node.replay import ReplaySet
-from cloud_node.node.request import read_request
-from cloud_node.node.timeline import Timeline
+from cloud_node.tree.replay import ReplaySet
+from cloud_node.tree.request import read_request
+from cloud_node.tree.timeline import Timeline
 from cloud_node.refusals import refusing
 from cloud_node.store import Store
 from lanai.errors import (

@@ -10,7 +10,7 @@ from cloud_node.node.engine_host import EngineHost, StartEngine
 from cloud_node.node.epoch import Epoch, EpochPlan
 from cloud_node.node.front import Shared
 from cloud_node.node.load import Load
-from cloud_node.node.replay import ReplaySet
+from cloud_node.tree.replay import ReplaySet
 from cloud_node.store import Store
 from cloud_node.testing.world_log import WorldLog
 from inference.text import TextModel

@@ -28,7 +28,7 @@ from cloud_node.gateway.spends import SpendVerifier
 from cloud_node.launcher import Verb, _parse
 from cloud_node.node.front import Front, Shared
 from cloud_node.node.load import Load
-from cloud_node.node.replay import ReplaySet
+from cloud_node.tree.replay import ReplaySet
 from cloud_node.store import MemoryStore
 from device_agent.cloud.exchange import Traffic, owned
 from device_agent.cloud.roster import Roster

@@ -9,7 +9,7 @@ import fuzz_parsers as parsers
 import fuzz_seeds as seeds
 from fuzz_target import MEBIBYTE, Target
 
-from cloud_node.node.request import read_request
+from cloud_node.tree.request import read_request
 from trust.attestation import Release
 from trust.attestation.tpm2.payload import Tpm2Payload
 from trust.bundle import NodeBundle

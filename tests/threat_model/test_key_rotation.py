@@ -17,7 +17,7 @@ from cloud_node.node.epoch import EpochPlan
 from cloud_node.node.front import Shared
 from cloud_node.node.load import Load
 from cloud_node.node.node import Node
-from cloud_node.node.replay import ReplaySet
+from cloud_node.tree.replay import ReplaySet
 from trust.attestation import UnsafeSoftwareAttester
 from trust.testing import unsafe_release
 

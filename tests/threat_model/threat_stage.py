@@ -27,7 +27,7 @@ from cloud_node.issuer.service import IssuerService
 from cloud_node.node.front import Front, Shared
 from cloud_node.node.keys import NodeKeys
 from cloud_node.node.load import Load
-from cloud_node.node.replay import ReplaySet
+from cloud_node.tree.replay import ReplaySet
 from cloud_node.relay import RelayConfig, RelayService
 from cloud_node.store import MemoryStore, Store
 from device_agent.cloud import Account, CheckpointStore, CloudClient, Wallet

@@ -19,7 +19,7 @@ from cloud_node.node.epoch import EpochPlan
 from cloud_node.node.front import Shared
 from cloud_node.node.load import Load
 from cloud_node.node.node import Node
-from cloud_node.node.replay import ReplaySet
+from cloud_node.tree.replay import ReplaySet
 from cloud_node.store import MemoryStore
 from inference.testing import Script, ScriptedEngine, write_tiny_model
 from inference.testing.tiny_model import TINY_VOCABULARY

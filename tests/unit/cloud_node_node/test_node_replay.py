@@ -1,6 +1,6 @@
 """The node's own replay set: new once, until expiry, within its bounds."""
 
-from cloud_node.node.replay import ReplaySet
+from cloud_node.tree.replay import ReplaySet
 
 
 def test_an_id_is_new_once() -> None:

@@ -14,9 +14,12 @@ MICROSECONDS = 1_000_000
 class Timeline:
     """Spans since the header came, by the names of ``lanai.telemetry.Span``."""
 
-    def __init__(self, *, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self, *, zero: float | None = None, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        """``zero``: when the header came, by ``clock``, which all processes of a host share."""
         self._clock = clock
-        self._zero = clock()
+        self._zero = clock() if zero is None else zero
         self._spans: list[tuple[str, float, float]] = []
 
     def now(self) -> float:
