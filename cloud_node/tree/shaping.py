@@ -75,11 +75,11 @@ class PaddedShaper:
         message = frame.SerializeToString()
         self._ready.extend((piece, last and ends) for piece, ends in frames(message))
 
-    def due(self, now: float) -> list[tuple[bytes, bool]]:  # noqa: ARG002  there is no clock here
+    def due(self, now: float) -> list[tuple[bytes, bool]]:
         ready, self._ready = self._ready, []
         return ready
 
-    def next_due(self, now: float) -> float | None:  # noqa: ARG002
+    def next_due(self, now: float) -> float | None:
         return 0.0 if self._ready else None
 
     def __repr__(self) -> str:
@@ -87,7 +87,7 @@ class PaddedShaper:
 
 
 class ConstantShaper:
-    """``constant``: frame i leaves i ticks after ``begun``; late ones leave together, none is lost."""
+    """``constant``: frame i leaves i ticks after ``begun``; those that are late leave together."""
 
     def __init__(self, begun: float) -> None:
         self._begun = begun

@@ -16,7 +16,14 @@ Sans-IO. ``docs/envelope.md`` gives every byte that is bound. The wire is ``v1al
 
 from trust.envelope.answer import AnswerOpener, AnswerSealer
 from trust.envelope.chunks import CHUNK_BYTES, SealedChunk
-from trust.envelope.framing import FRAME_BYTES, MAX_BODY_BYTES, MAX_CHUNKS, MAX_MESSAGE_BYTES
+from trust.envelope.framing import (
+    FRAME_BYTES,
+    FRAME_ROOM,
+    MAX_BODY_BYTES,
+    MAX_CHUNKS,
+    MAX_MESSAGE_BYTES,
+    frames,
+)
 from trust.envelope.header import (
     MAX_LIFETIME_S,
     MAX_NODES,
@@ -33,16 +40,20 @@ from trust.envelope.request import (
     open_request,
     seal_request,
 )
+from trust.envelope.shape import SMALLEST_TOTAL, TICK_S, constant_total, is_constant_total
 
 __all__ = [
     "CHUNK_BYTES",
     "FRAME_BYTES",
+    "FRAME_ROOM",
     "MAX_BODY_BYTES",
     "MAX_CHUNKS",
     "MAX_LIFETIME_S",
     "MAX_MESSAGE_BYTES",
     "MAX_NODES",
     "SERVER_NONCE_BYTES",
+    "SMALLEST_TOTAL",
+    "TICK_S",
     "VERSION",
     "AnswerOpener",
     "AnswerSealer",
@@ -53,6 +64,9 @@ __all__ = [
     "SealedChunk",
     "SealedRequest",
     "WrappedKey",
+    "constant_total",
+    "frames",
+    "is_constant_total",
     "open_request",
     "seal_request",
 ]

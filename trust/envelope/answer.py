@@ -52,6 +52,17 @@ class AnswerSealer:
             self._sealer.seal(frame, last=last and ends) for frame, ends in frames(message)
         )
 
+    def seal_frame(self, frame: bytes, *, last: bool) -> SealedChunk:
+        """Seal one frame that `frames` made, for a sender who sends a message frame by frame.
+
+        Raises ``EnvelopeRejected`` (``MALFORMED``, ``AFTER_END``, ``TOO_LARGE``).
+        """
+        if len(frame) != FRAME_BYTES:
+            raise EnvelopeRejected(
+                "an answer frame of the wrong size", reason=Rejection.MALFORMED, hint=HINT
+            )
+        return self._sealer.seal(frame, last=last)
+
     def __repr__(self) -> str:
         return f"AnswerSealer({self._sealer!r})"
 

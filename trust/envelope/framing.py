@@ -14,6 +14,7 @@ from trust.envelope.header import HINT
 
 __all__ = [
     "FRAME_BYTES",
+    "FRAME_ROOM",
     "MAX_BODY_BYTES",
     "MAX_CHUNKS",
     "MAX_FRAMES",
@@ -33,6 +34,7 @@ FRAME_BYTES = 256
 """Plaintext of one answer frame: two bytes of length, up to 254 of message, zeros."""
 FRAME_HEADER_BYTES = 2
 FRAME_ROOM = FRAME_BYTES - FRAME_HEADER_BYTES
+"""Message bytes of one answer frame."""
 CONTINUES = 0x8000
 MAX_MESSAGE_BYTES = 64 * 1024
 MAX_FRAMES = 2**20

@@ -13,6 +13,7 @@ from trust.envelope import (
     AnswerOpener,
     AnswerSealer,
     SealedChunk,
+    frames,
     open_request,
 )
 
@@ -49,6 +50,17 @@ def test_messages_come_back_in_order_and_the_end_is_seen(exchange) -> None:
     (end,) = answer.seal(b"end", last=True)
     assert opener.open(end) == b"end"
     assert opener.finished
+
+
+def test_a_message_may_be_sealed_frame_by_frame(exchange) -> None:
+    """Frames sealed one at a time open as the message that was cut; another size is refused."""
+    opener, answer = exchange()
+    cut = list(frames(b"two" * 500))
+    opened = [opener.open(answer.seal_frame(frame, last=ends)) for frame, ends in cut]
+    assert opened == [None] * (len(cut) - 1) + [b"two" * 500]
+    assert opener.finished
+    _, answer = exchange()
+    assert refusal(lambda: answer.seal_frame(b"short", last=False)) is Rejection.MALFORMED
 
 
 def test_the_opener_names_the_node_that_answered(exchange, nodes) -> None:
