@@ -58,6 +58,10 @@ class Launcher:
         self._turn = asyncio.Lock()
         self._node = NodeProcess()
 
+    def answers(self, uid: int) -> bool:
+        """Whether this user is heard: root, our own, and the supervisor's."""
+        return uid in {0, os.geteuid(), self._config.supervisor_uid}
+
     async def carry_out(self, line: bytes) -> dict[str, Any]:
         """The answer to one line."""
         verb = _parse(line)
@@ -140,7 +144,7 @@ async def _converse(
 ) -> None:
     """Lines of one client, until it closes, falls silent or sends too long a line."""
     try:
-        while _same_user(writer):
+        while launcher.answers(_peer_uid(writer)):
             async with asyncio.timeout(IDLE_S):
                 line = await reader.readline()
             if not line:
@@ -153,11 +157,11 @@ async def _converse(
         writer.close()
 
 
-def _same_user(writer: asyncio.StreamWriter) -> bool:
-    """Beside the socket's 0600: the peer runs as us, or as root (SO_PEERCRED)."""
+def _peer_uid(writer: asyncio.StreamWriter) -> int:
+    """Who connected, as the kernel knows it (SO_PEERCRED)."""
     peer = writer.get_extra_info("socket")
-    packed = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    return struct.unpack("3i", packed)[1] in (0, os.getuid())
+    packed = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("iII"))
+    return int(struct.unpack("iII", packed)[1])
 
 
 async def run(config: LauncherConfig, service: Service) -> None:
@@ -170,7 +174,7 @@ async def run(config: LauncherConfig, service: Service) -> None:
         conversations.add(task)
         task.add_done_callback(conversations.discard)
 
-    listener = _bind(Path(config.socket))
+    listener = _bind(Path(config.socket), shared=config.supervisor_uid is not None)
     server = await asyncio.start_unix_server(accept, sock=listener, limit=MAX_LINE_BYTES)
     try:
         async with server:
@@ -181,12 +185,16 @@ async def run(config: LauncherConfig, service: Service) -> None:
         os.unlink(config.socket)
 
 
-def _bind(path: Path) -> socket.socket:
-    """A listening socket at ``path``, 0600 from its first moment; a stale one is replaced."""
+def _bind(path: Path, *, shared: bool) -> socket.socket:
+    """A listening socket at ``path``; a stale one is replaced.
+
+    It is 0600 from its first moment, 0660 when ``shared``: its group is then the folder's (setgid),
+    which whoever made the folder gave to the supervisor.
+    """
     if len(str(path).encode()) > SOCKET_PATH_LIMIT:
         raise ConfigError("socket path too long", hint="use a shorter runtime folder")
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    earlier = os.umask(0o177)
+    earlier = os.umask(0o117 if shared else 0o177)
     try:
         path.unlink(missing_ok=True)
         listener.bind(str(path))
