@@ -24,6 +24,7 @@
     ├── StoreError                           the shared store failed
     ├── TraceError                           the local trace store failed or lacks the id
     ├── LedgerError                          a disclosure cannot be written down: nothing is sent
+    ├── AuditError                           an audit cannot be made here: nothing is proved
     └── TrustError                  exit 10  fails closed, never retried with less protection
         ├── EvidenceRejected
         ├── LogRejected
@@ -39,6 +40,7 @@ An error carries data and a hint for a person; never a prompt, an answer or a to
 from enum import StrEnum
 
 __all__ = [
+    "AuditError",
     "ChecksumMismatch",
     "CloudError",
     "CloudRefused",
@@ -265,6 +267,10 @@ class TraceError(LanaiError):
 
 
 class LedgerError(LanaiError):
+    pass
+
+
+class AuditError(LanaiError):
     pass
 
 
