@@ -50,6 +50,7 @@ class AsyncAgent:
             ledger=Ledger(ledger_path(folders)),
             tracing=open_tracing(traces_path(folders), keep_days=settings.trace_keep_days),
             cloud_timeout_s=settings.cloud_timeout_s,
+            cloud_stream_shape=settings.cloud_stream_shape,
         )
         return cls(runtime, settings)
 

@@ -6,7 +6,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from inference.engine import Sampling
 from lanai.content import Content
@@ -21,7 +21,11 @@ __all__ = [
     "CloudStream",
     "CloudTiming",
     "RoleText",
+    "StreamShape",
 ]
+
+StreamShape = Literal["padded", "constant"]
+"""What sizes and times of the answer may show (``docs/stream-shape.md``)."""
 
 
 class RoleText(Protocol):
@@ -41,6 +45,7 @@ class CloudAsk:
     max_tokens: int
     sampling: Sampling
     stop: tuple[Content, ...]
+    shape: StreamShape = "padded"
 
 
 class CloudStatus(Protocol):
@@ -103,6 +108,8 @@ class CloudReceipt(Protocol):
     def evidence(self) -> str: ...
     @property
     def log_checkpoint(self) -> str: ...
+    @property
+    def shape(self) -> StreamShape: ...
 
 
 class CloudDisclosure(Protocol):

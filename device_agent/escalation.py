@@ -112,6 +112,7 @@ class Escalation:
             measurement=stream.receipt.measurement,
             evidence=stream.receipt.evidence,
             log_checkpoint=stream.receipt.log_checkpoint,
+            shape=stream.receipt.shape,
         )
         self.ending = _ending(stream.final, receipt)
         step.set(Attr.NODE, receipt.node)

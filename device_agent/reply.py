@@ -27,12 +27,14 @@ class Receipt:
 
     ``node``: hex SHA-256 of its key; ``measurement``: digest of the logged release it runs;
     ``evidence``: the kind that proved it; ``log_checkpoint``: hash of the checkpoint it was in.
+    ``shape``: what sizes and times of the answer showed on its way, ``padded`` or ``constant``.
     """
 
     node: str
     measurement: str
     evidence: str
     log_checkpoint: str
+    shape: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

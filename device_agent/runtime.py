@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from device_agent.cloud_seam import StreamShape
 from device_agent.enrolled import EnrolledCloud
 from device_agent.ledger import Ledger
 from device_agent.local import Device
@@ -23,6 +24,7 @@ class Runtime:
     ledger: Ledger
     tracing: Tracing
     cloud_timeout_s: float
+    cloud_stream_shape: StreamShape = "padded"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

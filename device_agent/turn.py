@@ -64,6 +64,15 @@ class Turn:
         self._draft: Draft | None = None
         self._engine: Engine | None = None
 
+    @property
+    def trace_id(self) -> str:
+        return self._trace.id
+
+    @property
+    def decision(self) -> Decision | None:
+        """The last that fell; it stands once a piece was shown."""
+        return self._consultation.decision if self._consultation else None
+
     async def run(self) -> AsyncGenerator[Content, None]:
         """The answer's text, piece by piece. Raises any ``LanaiError``."""
         outcome: str | None = "cancelled"
@@ -207,6 +216,7 @@ class Turn:
                 max_tokens=ask.max_tokens,
                 sampling=ask.options.sampling,
                 stop=ask.options.stop,
+                shape=self._runtime.cloud_stream_shape,
             ),
             Leaving(
                 reason=decision.reason.value if decision else "",

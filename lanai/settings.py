@@ -45,6 +45,9 @@ class Settings(BaseModel):
         "default", pattern=r"^[a-z0-9][a-z0-9-]{0,31}$", description="name of the local cluster"
     )
     cloud_timeout_s: float = Field(120.0, gt=0, description="deadline of one cloud request")
+    cloud_stream_shape: Literal["padded", "constant"] = Field(
+        "padded", description="what an answer's sizes and times show; constant: its class of length"
+    )
     seal_to_nodes: int = Field(3, ge=1, le=16, description="K: nodes a request is sealed to")
     token_batch: int = Field(16, ge=1, le=256, description="anonymous tokens fetched at once")
     max_output_tokens: int = Field(256, ge=1, description="answer length when the call is silent")

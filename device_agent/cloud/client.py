@@ -24,6 +24,7 @@ from device_agent.cloud.tally import Counts, Tally, tally_path
 from device_agent.cloud.transport import IssuerTransport, Transport
 from device_agent.cloud.values import CloudStatus
 from device_agent.cloud.wallet import Wallet
+from device_agent.cloud_seam import StreamShape
 from lanai.errors import CloudUnavailable, DeadlineExceeded, LanaiError, UsageError
 from lanai.folders import Folders
 from lanai.settings import Settings
@@ -148,7 +149,7 @@ class CloudClient:
         stream: CloudStream | None = None
         async for attempt in attempts():
             with attempt:
-                stream = await self._attempt(body, deadline)
+                stream = await self._attempt(body, request.shape, deadline)
         if stream is None:  # not reached: the last attempt returned or raised
             raise CloudUnavailable("no attempt was made", hint="ask again")
         # 3.
@@ -168,16 +169,16 @@ class CloudClient:
         await self._issuer.close()
         await self._purse.close()
 
-    async def _attempt(self, body: bytes, deadline: float) -> CloudStream:
+    async def _attempt(self, body: bytes, shape: StreamShape, deadline: float) -> CloudStream:
         try:
             async with asyncio.timeout_at(deadline):
-                return await self._send(body, deadline)
+                return await self._send(body, shape, deadline)
         except TimeoutError:
             raise DeadlineExceeded(
                 "the cloud did not answer in time", hint="allow more time"
             ) from None
 
-    async def _send(self, body: bytes, deadline: float) -> CloudStream:
+    async def _send(self, body: bytes, shape: StreamShape, deadline: float) -> CloudStream:
         """One try.
 
         1. K verified nodes at random. Raises ``TrustError`` when none is acceptable.
@@ -205,7 +206,7 @@ class CloudClient:
             with watch.step(Span.CLOUD_SEAL):
                 sealed = self._seal(body, nodes, token, deadline)
             # 5.
-            return await self._begin(sealed, token, nodes, deadline, watch)
+            return await self._begin(sealed, token, nodes, shape, deadline, watch)
         except BaseException:
             self._lose()
             raise
@@ -215,6 +216,7 @@ class CloudClient:
         sealed: SealedRequest,
         token: Token,
         nodes: Sequence[VerifiedNode],
+        shape: StreamShape,
         deadline: float,
         watch: Stopwatch,
     ) -> CloudStream:
@@ -226,6 +228,7 @@ class CloudClient:
             {node.node_id: node for node in nodes},
             traffic,
             deadline=deadline,
+            shape=shape,
             preparation=watch.timings,
         )
         try:

@@ -3,10 +3,12 @@
 from device_agent.cloud.transport import refused
 from device_agent.cloud_seam import CloudAsk as CloudRequest
 from lanai.errors import RefusalCode, UsageError
-from protos.lanai.v1alpha.envelope_pb2 import Message, RequestBody
+from protos.lanai.v1alpha.envelope_pb2 import CONSTANT, PADDED, Message, RequestBody
 from trust.envelope import MAX_BODY_BYTES
 
 __all__ = ["CloudRequest", "encode_body"]
+
+SHAPES = {"padded": PADDED, "constant": CONSTANT}
 
 
 def encode_body(request: CloudRequest) -> bytes:
@@ -24,14 +26,16 @@ def encode_body(request: CloudRequest) -> bytes:
             top_p=sampling.top_p,
             top_k=sampling.top_k,
             stop=request.stop,
+            shape=SHAPES[request.shape],
         )
         if sampling.seed is not None:
             body.seed = sampling.seed
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, KeyError):
         # From None: protobuf's message may quote text.
         raise UsageError(
             "a setting of the request is out of range",
-            hint="max_tokens, top_k and seed are not negative; text is Unicode",
+            hint="max_tokens, top_k and seed are not negative; text is Unicode; "
+            "the shape is padded or constant",
         ) from None
     data = body.SerializeToString()
     if len(data) > MAX_BODY_BYTES:

@@ -2,7 +2,9 @@
 
     nonce ──▶ frame ──▶ … ──▶ frame (marked last, holds the final record)
 
-What breaks before the marked last frame is no answer, whatever was shown of it.
+What breaks before the marked last frame is no answer, whatever was shown of it. Fillers are taken
+in an answer of the ``constant`` shape alone, and such an answer has a total of that shape: else the
+node did not keep to what was asked, and the receipt would say what is not so.
 """
 
 import asyncio
@@ -14,6 +16,7 @@ from google.protobuf.message import DecodeError
 from device_agent.cloud.exchange import Traffic
 from device_agent.cloud.transport import refused
 from device_agent.cloud.values import CloudFinal, Disclosure, Receipt, Timing
+from device_agent.cloud_seam import StreamShape
 from lanai.content import Content
 from lanai.errors import (
     CloudRefused,
@@ -27,7 +30,7 @@ from lanai.errors import (
 )
 from protos.lanai.v1alpha.envelope_pb2 import AnswerFrame, Final
 from protos.lanai.v1alpha.node_pb2 import InferResponse
-from trust.envelope import AnswerOpener, SealedChunk
+from trust.envelope import AnswerOpener, SealedChunk, is_constant_total
 from trust.verification import VerifiedNode
 
 __all__ = ["CloudStream"]
@@ -46,9 +49,13 @@ class CloudStream:
         traffic: Traffic,
         *,
         deadline: float,
+        shape: StreamShape = "padded",
         preparation: tuple[Timing, ...] = (),
     ) -> None:
-        """``deadline`` is in the loop's time; ``nodes`` are those it was sealed to, by id."""
+        """``deadline`` is in the loop's time; ``nodes`` are those it was sealed to, by id.
+
+        ``shape`` is what was asked for.
+        """
         self.preparation = preparation
         """What it took to get here (verify, token, seal), since ``open`` began."""
         self._frames = frames
@@ -56,6 +63,8 @@ class CloudStream:
         self._nodes = dict(nodes)
         self._traffic = traffic
         self._deadline = deadline
+        self._shape: StreamShape = shape
+        self._opened = 0
         self._final: CloudFinal | None = None
         self._iterated = False
 
@@ -71,7 +80,7 @@ class CloudStream:
         """Who answered. Raises ``StreamInterrupted`` before the end."""
         if self._final is None or self._opener.node_id is None:
             raise self._interrupted()
-        return Receipt.of(self._nodes[self._opener.node_id])
+        return Receipt.of(self._nodes[self._opener.node_id], self._shape)
 
     @property
     def disclosure(self) -> Disclosure:
@@ -115,6 +124,7 @@ class CloudStream:
         response = await self._next()
         if response.WhichOneof("frame") != "chunk":
             raise _not_an_answer()
+        self._opened += 1
         return self._opener.open(SealedChunk.from_proto(response.chunk))
 
     async def _next(self) -> InferResponse:
@@ -147,13 +157,25 @@ class CloudStream:
         match frame.WhichOneof("kind"):
             case "text" if self._final is None:
                 return Content(frame.text)
-            case "final" if self._opener.finished:
+            case "filler" if self._fills and frame.filler:
+                return None
+            case "final" if self._opener.finished and self._whole:
                 self._final = _final(frame.final)
                 return None
             case "failure":
                 raise refused(_refusal(frame.failure))
             case _:
                 raise _not_an_answer()
+
+    @property
+    def _fills(self) -> bool:
+        """Whether a filler may be here."""
+        return self._shape == "constant" and not self._opener.finished
+
+    @property
+    def _whole(self) -> bool:
+        """Whether an answer of the asked shape may end here."""
+        return self._shape == "padded" or is_constant_total(self._opened)
 
     def _interrupted(self) -> StreamInterrupted:
         return StreamInterrupted(

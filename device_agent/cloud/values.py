@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from device_agent.cloud_seam import StreamShape
 from trust.verification import VerifiedNode
 
 __all__ = ["CloudFinal", "CloudStatus", "Disclosure", "Receipt", "Timing"]
@@ -52,20 +53,23 @@ class Receipt:
 
     ``node`` is its id and ``measurement`` its release's digest (hex), ``evidence`` the kind
     verified, ``log_checkpoint`` the checkpoint that proved its release: ``SIZE:ROOT``, root in hex.
+    ``shape`` is what the stream's sizes and times had, as its frames were counted here.
     """
 
     node: str
     measurement: str
     evidence: str
     log_checkpoint: str
+    shape: StreamShape
 
     @classmethod
-    def of(cls, node: VerifiedNode) -> "Receipt":
+    def of(cls, node: VerifiedNode, shape: StreamShape) -> "Receipt":
         return cls(
             node=node.node_id.hex(),
             measurement=node.measurement,
             evidence=node.evidence_kind,
             log_checkpoint=f"{node.checkpoint.size}:{node.checkpoint.root.hex()}",
+            shape=shape,
         )
 
 

@@ -6,10 +6,18 @@ from typing import TYPE_CHECKING
 from device_agent.cloud.transport import refused
 from lanai.errors import RefusalCode, TrustError
 from lanai.telemetry import Span
-from protos.lanai.v1alpha.envelope_pb2 import AnswerFrame, Final, RequestBody, Timing
+from protos.lanai.v1alpha.envelope_pb2 import CONSTANT, AnswerFrame, Final, RequestBody, Timing
 from protos.lanai.v1alpha.node_pb2 import InferResponse
 from trust.certificate import NodeCertificate
-from trust.envelope import EnvelopeHeader, NodeKey, OpenRequest, SealedChunk, open_request
+from trust.envelope import (
+    EnvelopeHeader,
+    NodeKey,
+    OpenRequest,
+    SealedChunk,
+    constant_total,
+    frames,
+    open_request,
+)
 from trust.testing import NodeTls
 
 if TYPE_CHECKING:
@@ -41,12 +49,13 @@ class ScriptedNode:
     ) -> AsyncIterator[bytes]:
         """Answer payloads: the nonce, then sealed frames. The opened body is added to ``seen``."""
         request = self._open(header, now)
-        seen.append(RequestBody.FromString(request.body(chunks)))
+        body = RequestBody.FromString(request.body(chunks))
+        seen.append(body)
         sealer = request.answer()
         yield InferResponse(server_nonce=sealer.server_nonce).SerializeToString()
         if script.gate is not None:
             await script.gate.wait()
-        for frame, last in _frames(script):
+        for frame, last in _shaped(list(_frames(script)), body.shape):
             for chunk in sealer.seal(frame.SerializeToString(), last):
                 yield InferResponse(chunk=chunk.to_proto()).SerializeToString()
 
@@ -61,6 +70,16 @@ class ScriptedNode:
             return open_request(header, self.key, tls_spki_sha256=spki, now=now)
         except TrustError:
             raise refused(RefusalCode.ENVELOPE_REJECTED) from None
+
+
+def _shaped(said: list[tuple[AnswerFrame, bool]], shape: int) -> Iterator[tuple[AnswerFrame, bool]]:
+    """With the fillers of a ``CONSTANT`` answer, if it is one; there is no clock here."""
+    yield from said[:-1]
+    if shape == CONSTANT:
+        used = sum(len(list(frames(frame.SerializeToString()))) for frame, _ in said)
+        for _ in range(constant_total(used) - used):
+            yield AnswerFrame(filler=True), False
+    yield said[-1]
 
 
 def _frames(script: "Script") -> Iterator[tuple[AnswerFrame, bool]]:

@@ -203,6 +203,7 @@ class NodeReceipt:
     measurement: str = "bb" * 32
     evidence: str = "unsafe_software"
     log_checkpoint: str = "cc" * 32
+    shape: str = "padded"
 
 
 @dataclass(frozen=True)

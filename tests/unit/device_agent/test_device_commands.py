@@ -13,7 +13,7 @@ from lanai.folders import Folders
 
 DECISION = {"route", "stage", "reason", "confidence", "threshold", "counterfactual", "signals"}
 USAGE = {"input_tokens", "output_tokens", "ttft_ms", "tokens_per_s"}
-RECEIPT = {"node", "measurement", "evidence", "log_checkpoint"}
+RECEIPT = {"node", "measurement", "evidence", "log_checkpoint", "shape"}
 
 
 @pytest.fixture
