@@ -4,7 +4,7 @@ A turn joins the transcript only when it ended whole. After an error, a break or
 the transcript is as it was before.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from types import TracebackType
 
 from device_agent.options import Options
@@ -14,6 +14,7 @@ from device_agent.turn import Turn
 from inference.text import ChatMessage
 from lanai.content import Content
 from lanai.errors import UsageError
+from router.decision import Decision
 from router.vocabulary import DataClass, Mode
 
 __all__ = ["AsyncSession", "AsyncStream"]
@@ -46,6 +47,12 @@ class AsyncSession:
     def transcript(self) -> tuple[ChatMessage, ...]:
         """What was said so far; content, so never log it."""
         return tuple(self._transcript)
+
+    def restore(self, messages: Iterable[ChatMessage]) -> None:
+        """Go on after ``messages``, which replace all that was said here. Raises ``UsageError``."""
+        if self._busy:
+            raise UsageError("this session is answering a prompt", hint="restore it afterwards")
+        self._transcript = list(messages)
 
     async def respond(
         self,
@@ -145,6 +152,18 @@ class AsyncStream:
         if self._pieces is None:
             raise UsageError("a stream is read inside its `async with` block")
         return TextEvent(text=await anext(self._pieces))
+
+    @property
+    def trace_id(self) -> str:
+        """Of the request's trace, from the start of the ``async with`` block."""
+        if self._turn is None:
+            raise UsageError("a stream has a trace inside its `async with` block")
+        return self._turn.trace_id
+
+    @property
+    def decision(self) -> Decision | None:
+        """Where the answer comes from and why; it stands once the first piece has come."""
+        return self._turn.decision if self._turn else None
 
     @property
     def final(self) -> Reply:
