@@ -11,7 +11,7 @@ from inference.engine import EngineInfo, GenerateOptions, Sampling
 from inference.sampling import allowed_tokens
 from lanai.errors import ContextOverflow, UsageError
 
-__all__ = ["check_adapter", "check_mask", "check_options", "check_prompt"]
+__all__ = ["check_adapter", "check_mask", "check_options", "check_prompt", "check_prompt_again"]
 
 MAX_STOP_IDS: Final = 4096
 
@@ -20,24 +20,40 @@ def check_prompt(
     ids: Sequence[int], options: GenerateOptions, info: EngineInfo
 ) -> NDArray[np.int32]:
     """The prompt as int32, shape (n,). Raises ``ContextOverflow``, ``UsageError``."""
-    used = len(ids) + options.max_tokens
+    _check_room(len(ids), options, info)
+    try:
+        prompt = np.asarray(ids, dtype=np.int64)
+    except (TypeError, ValueError, OverflowError):
+        raise UsageError("token ids are not whole numbers") from None
+    _check_range(prompt, info)
+    return prompt.astype("<i4")
+
+
+def check_prompt_again(
+    prompt: NDArray[np.int32], options: GenerateOptions, info: EngineInfo
+) -> None:
+    """The rules of ``check_prompt`` on what came over the wire, without making a copy of it."""
+    _check_room(prompt.size, options, info)
+    _check_range(prompt, info)
+
+
+def _check_room(count: int, options: GenerateOptions, info: EngineInfo) -> None:
+    used = count + options.max_tokens
     if used > info.context_tokens:
         raise ContextOverflow(
-            f"{len(ids)} prompt tokens and {options.max_tokens} for the answer exceed the "
+            f"{count} prompt tokens and {options.max_tokens} for the answer exceed the "
             f"context of {info.context_tokens}",
             limit=info.context_tokens,
             used=used,
             hint="shorten the prompt, or lower max_tokens",
         )
-    if len(ids) == 0:
+    if count == 0:
         raise UsageError("the prompt is empty")
-    try:
-        prompt = np.asarray(ids, dtype=np.int64)
-    except (TypeError, ValueError, OverflowError):
-        raise UsageError("token ids are not whole numbers") from None
+
+
+def _check_range(prompt: NDArray[np.signedinteger], info: EngineInfo) -> None:
     if prompt.min() < 0 or prompt.max() >= info.vocabulary:
         raise UsageError(f"a token id is outside the vocabulary of {info.vocabulary}")
-    return prompt.astype("<i4")
 
 
 def check_options(options: GenerateOptions) -> None:

@@ -6,8 +6,11 @@
 | ``submit``: options, array prompt   | ``prefilled``, ``token``, ``finished``              |
 | ``mask``: array mask, or none       | ``ask``: the next step needs a mask                 |
 | ``cancel``                          | ``failed``: code                                    |
+| ``retire``: end after the last      |                                                     |
 
-The end of the stream, in either direction, means that the other side is gone.
+A worker that came through the door says ``submit``, ``mask`` and ``cancel`` only. The end of the
+stream, in either direction, means that the other side is gone. What the engine's process parses it
+also checks: a worker may be broken, and must not break the engine for the others.
 """
 
 from dataclasses import asdict, dataclass
@@ -18,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.admission import check_mask, check_options, check_prompt_again
 from inference.engine import (
     EngineInfo,
     Finished,
@@ -30,7 +34,7 @@ from inference.engine import (
 )
 from inference.scheduler import FailureCode, MaskNeeded, Outcome, RequestFailed
 from inference.wire import Message
-from lanai.errors import EngineCrashed
+from lanai.errors import ContextOverflow, EngineCrashed, UsageError
 
 __all__ = [
     "LoadFailure",
@@ -44,6 +48,8 @@ __all__ = [
     "parse_load_failure",
     "parse_mask",
     "parse_outcome",
+    "parse_request",
+    "retire_message",
     "unloadable_message",
 ]
 
@@ -101,16 +107,24 @@ class Submission:
 
     @classmethod
     def parse(cls, message: Message) -> "Submission":
-        fields = _fields(message, "submit")
-        options = dict(fields["options"])
-        options["sampling"] = Sampling(**options["sampling"])
-        options["stop_ids"] = frozenset(options["stop_ids"])
-        return cls(
-            request_id=fields["request"],
-            prompt=message.arrays["prompt"],
-            options=GenerateOptions(**options),
-            constrained=fields["constrained"],
-        )
+        """Raises ``EngineCrashed`` for anything but what ``to_message`` makes."""
+        match message.fields:
+            case {"request": str(request), "options": options, "constrained": bool(constrained)}:
+                return cls(
+                    request_id=request,
+                    prompt=_prompt(message),
+                    options=_options(options),
+                    constrained=constrained,
+                )
+        raise _unexpected()
+
+    def check(self, info: EngineInfo) -> None:
+        """The rules of ``Engine.submit``, checked once more. Raises ``EngineCrashed``."""
+        try:
+            check_options(self.options)
+            check_prompt_again(self.prompt, self.options, info)
+        except (UsageError, ContextOverflow):
+            raise _unexpected() from None
 
 
 def info_message(info: EngineInfo) -> Message:
@@ -146,8 +160,25 @@ def mask_message(request_id: str, mask: NDArray[np.uint32] | None) -> Message:
     return Message(kind="mask", fields={"request": request_id}, arrays=arrays)
 
 
-def parse_mask(message: Message) -> tuple[str, NDArray[np.uint32] | None]:
-    return message.fields["request"], message.arrays.get("mask")
+def parse_mask(message: Message, vocabulary: int) -> tuple[str, NDArray[np.uint32] | None]:
+    """Raises ``EngineCrashed`` for a mask that is none of this vocabulary."""
+    try:
+        return parse_request(message), check_mask(message.arrays.get("mask"), vocabulary)
+    except UsageError:
+        raise _unexpected() from None
+
+
+def parse_request(message: Message) -> str:
+    """Which request a message is about. Raises ``EngineCrashed`` when it does not say."""
+    match message.fields:
+        case {"request": str(request)}:
+            return request
+    raise _unexpected()
+
+
+def retire_message() -> Message:
+    """Take in nobody new and end with the last request."""
+    return Message(kind="retire")
 
 
 def outcome_message(request_id: str, outcome: Outcome) -> Message:
@@ -204,6 +235,46 @@ def _outcome(message: Message, fields: dict[str, Any]) -> Outcome:
             return RequestFailed(code=FailureCode(fields["code"]))
         case "ask":
             return MaskNeeded()
+    raise _unexpected()
+
+
+def _prompt(message: Message) -> NDArray[np.int32]:
+    prompt = message.arrays.get("prompt")
+    if prompt is None or prompt.ndim != 1 or prompt.dtype != np.int32:
+        raise _unexpected()
+    return prompt
+
+
+def _options(fields: Any) -> GenerateOptions:
+    match fields:
+        case {
+            "max_tokens": int(max_tokens),
+            "stop_ids": [*stop_ids],
+            "sampling": sampling,
+            "hidden_state": bool(hidden_state),
+            "statistics": bool(statistics),
+            **rest,
+        } if not rest and all(type(stop) is int for stop in stop_ids):
+            return GenerateOptions(
+                max_tokens=max_tokens,
+                stop_ids=frozenset(stop_ids),
+                sampling=_sampling(sampling),
+                hidden_state=hidden_state,
+                statistics=statistics,
+            )
+    raise _unexpected()
+
+
+def _sampling(fields: Any) -> Sampling:
+    match fields:
+        case {
+            "temperature": int() | float() as temperature,
+            "top_p": int() | float() as top_p,
+            "top_k": int(top_k),
+            "seed": int() | None as seed,
+            **rest,
+        } if not rest:
+            return Sampling(temperature=temperature, top_p=top_p, top_k=top_k, seed=seed)
     raise _unexpected()
 
 

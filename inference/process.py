@@ -11,7 +11,7 @@ engines afterwards: a fork would hold the parent's end open.
 import asyncio
 import socket
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +27,7 @@ from inference.dialogue import (
     parse_info,
     parse_load_failure,
     parse_outcome,
+    retire_message,
 )
 from inference.engine import Constraint, EngineInfo, GenerateOptions
 from inference.requests import LiveRequests
@@ -52,6 +53,7 @@ class ProcessEngine:
         self._channel: Channel | None = None
         self._requests = LiveRequests(_Child(self._send))
         self._closing: asyncio.Task[None] | None = None
+        self._retired = False
 
     @classmethod
     async def start(
@@ -62,8 +64,13 @@ class ProcessEngine:
         threads: int,
         weights_sha256: str = "",
         timeout_s: float = START_TIMEOUT_S,
+        door: socket.socket | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> "ProcessEngine":
         """Start a child that holds ``model``; return when it can serve.
+
+        Workers reach the child through ``door``, see ``inference.door``; it stays the caller's to
+        close. ``environment`` is all that the child gets; ``None``: a copy of our own.
 
         1  spawn, with one end of a socket pair
         2  order the model
@@ -81,7 +88,7 @@ class ProcessEngine:
         )
         ours, theirs = socket.socketpair()
         with theirs:
-            engine = cls(spawn_child(theirs, threads))  # 1
+            engine = cls(spawn_child(theirs, threads, door=door, environment=environment))  # 1
         try:
             await engine._meet(ours, order, timeout_s)
         except BaseException:
@@ -97,7 +104,8 @@ class ProcessEngine:
     @property
     def alive(self) -> bool:
         """Whether a request could be submitted now."""
-        return self._closing is None and self._channel is not None and not self._channel.ended
+        open_ = self._closing is None and not self._retired
+        return open_ and self._channel is not None and not self._channel.ended
 
     @property
     def pid(self) -> int:
@@ -128,6 +136,22 @@ class ProcessEngine:
         """End one request; its stream ends with ``Finished(CANCELLED)``."""
         self._requests.cancel(request_id)
 
+    async def retire(self) -> None:
+        """Take in nobody new; the child ends with its last request. Idempotent.
+
+        Links that stand at the door are still served, so hand out another door first. Requests
+        here run to their end, and nothing new can be submitted. ``ended`` waits for the end.
+        """
+        if self.alive and not self._retired:
+            self._retired = True
+            self._send(retire_message())
+
+    async def ended(self) -> int:
+        """Wait until the child has ended, for whatever reason; its exit code as ``Popen`` says."""
+        if self._channel is not None:
+            await self._channel.lost.wait()
+        return await self._reap()
+
     async def close(self) -> None:
         """End the child. Idempotent; live requests end with ``EngineClosed``."""
         if self._closing is None:
@@ -145,12 +169,14 @@ class ProcessEngine:
         self._process.terminate()
         await self._reap()
 
-    async def _reap(self) -> None:
+    async def _reap(self) -> int:
+        """The exit code of a child that is about to end."""
         deadline = self._loop.time() + END_TIMEOUT_S
-        while self._process.poll() is None:
+        while (code := self._process.poll()) is None:
             if self._loop.time() > deadline:
                 self._process.kill()
             await asyncio.sleep(POLL_S)
+        return code
 
     async def _meet(self, ours: socket.socket, order: LoadOrder, timeout_s: float) -> None:
         self._channel = await Channel.open(ours, self._on_message, self._on_lost)
@@ -162,7 +188,7 @@ class ProcessEngine:
             raise EngineCrashed(f"the engine was not ready within {timeout_s:g} s") from None
 
     def _require_alive(self) -> None:
-        if self._closing is not None:
+        if self._closing is not None or self._retired:
             raise EngineClosed("the engine is closed", hint="start another")
         if not self.alive:
             raise EngineCrashed("the engine's process has ended", hint="start another")

@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 
 from inference.dialogue import LoadFailure
 from inference.openmp import set_openmp
@@ -20,18 +21,27 @@ from lanai.errors import (
 __all__ = ["load_error", "spawn_child"]
 
 
-def spawn_child(theirs: socket.socket, threads: int) -> "subprocess.Popen[bytes]":
-    """A process that has ``theirs``, and nothing else of ours. Raises ``EngineCrashed``."""
-    descriptor = theirs.fileno()
+def spawn_child(
+    theirs: socket.socket,
+    threads: int,
+    *,
+    door: socket.socket | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> "subprocess.Popen[bytes]":
+    """A process that has ``theirs``, ``door``, and nothing else of ours.
+
+    ``environment`` ``None``: a copy of our own. Raises ``EngineCrashed``.
+    """
+    descriptors = [end.fileno() for end in (theirs, door) if end is not None]
     try:
         return subprocess.Popen(
             # -P: the working folder must not be a place to import code from.
-            [sys.executable, "-P", "-m", "inference.child", str(descriptor)],
-            pass_fds=(descriptor,),
+            [sys.executable, "-P", "-m", "inference.child", *map(str, descriptors)],
+            pass_fds=descriptors,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env=set_openmp(dict(os.environ), threads),
+            env=set_openmp(dict(os.environ if environment is None else environment), threads),
         )
     except OSError as error:
         raise EngineCrashed("cannot start the engine's process") from error

@@ -11,7 +11,7 @@ from inference.engine import Constraint, Event, Finished, Token
 from inference.scheduler import FailureCode, MaskNeeded, Outcome, RequestFailed
 from lanai.errors import EngineError, LanaiError
 
-__all__ = ["Inbox", "RequestHandle", "RequestStream"]
+__all__ = ["Inbox", "RequestHandle", "RequestStream", "request_failure"]
 
 Inbox = asyncio.Queue[Outcome | LanaiError | None]
 """What happened to one request, in order. ``None``: closed by its caller."""
@@ -20,6 +20,12 @@ FAILURES: Final = {
     FailureCode.NO_MEMORY: ("no memory for the request's cache", "lower max_tokens, or retry"),
     FailureCode.MODEL_FAILED: ("the model failed on this request", "`lanai models show` its facts"),
 }
+
+
+def request_failure(code: FailureCode) -> EngineError:
+    """The error that a request's failure is to its caller."""
+    message, hint = FAILURES[code]
+    return EngineError(message, hint=hint)
 
 
 class RequestHandle(Protocol):
@@ -65,8 +71,7 @@ class RequestStream:
                     raise error
                 case RequestFailed(code=code):
                     self._ended = True
-                    message, hint = FAILURES[code]
-                    raise EngineError(message, hint=hint)
+                    raise request_failure(code)
                 case MaskNeeded():
                     await self._answer_mask()
                 case Finished() as event:

@@ -72,6 +72,11 @@ class FrameReader:
             finally:
                 frame[:] = bytes(end)
 
+    def wipe(self) -> None:
+        """Overwrite and forget the part of a frame that has come."""
+        self._buffer[:] = bytes(len(self._buffer))
+        self._buffer.clear()
+
     def _frame_end(self) -> int | None:
         if len(self._buffer) < LENGTHS.size:
             return None

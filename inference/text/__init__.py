@@ -7,8 +7,17 @@ answer says is encoded as plain text, whatever it looks like.
 Texts and ids are user content: nothing here logs them, and errors never carry them.
 """
 
-from inference.text.messages import ChatMessage
+from inference.text.messages import ChatMessage, ToolCall
 from inference.text.model import TextModel, load_text_model
 from inference.text.stream import TextStream
+from inference.text.tools import Tool, ToolChoice
 
-__all__ = ["ChatMessage", "TextModel", "TextStream", "load_text_model"]
+__all__ = [
+    "ChatMessage",
+    "TextModel",
+    "TextStream",
+    "Tool",
+    "ToolCall",
+    "ToolChoice",
+    "load_text_model",
+]

@@ -13,6 +13,7 @@ from inference.text.packed_text import read_packed_text
 from inference.text.parts import TextParts
 from inference.text.stream import TextStream
 from inference.text.template import ChatTemplate
+from inference.text.tools import Tool, told_plainly
 from inference.text.vocabulary import Vocabulary
 from lanai.content import TokenIds
 from lanai.errors import UnsupportedModel, UsageError
@@ -47,7 +48,12 @@ class TextModel:
         """Plain text to ids: nothing added, no control token. ``UsageError`` if not Unicode."""
         return self.tokens.encode(text)
 
-    def render(self, messages: Sequence[ChatMessage]) -> TokenIds:
+    @property
+    def knows_tools(self) -> bool:
+        """Whether the model's own template tells of tools; else they are told in a plain form."""
+        return self.template is not None and self.template.knows_tools
+
+    def render(self, messages: Sequence[ChatMessage], tools: Sequence[Tool] = ()) -> TokenIds:
         """The conversation and the opening of the next answer.
 
         Raises ``UsageError`` for no messages or a conversation the template refuses, and
@@ -56,8 +62,8 @@ class TextModel:
         if not messages:
             raise UsageError("a conversation needs at least one message")
         if self.template is not None:
-            return self.tokens.encode_parts(self.template.render(messages))
-        ids = self.tokens.encode_parts(render_few_shot(messages))
+            return self.tokens.encode_parts(self.template.render(messages, tools))
+        ids = self.tokens.encode_parts(render_few_shot(told_plainly(messages, tools)))
         return ids if self.bos_id is None else TokenIds((self.bos_id, *ids))
 
     def decoder(self, stop: Sequence[str] = ()) -> TextStream:
