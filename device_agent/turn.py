@@ -216,6 +216,7 @@ class Turn:
                 max_tokens=ask.max_tokens,
                 sampling=ask.options.sampling,
                 stop=ask.options.stop,
+                shape=self._runtime.cloud_stream_shape,
             ),
             Leaving(
                 reason=decision.reason.value if decision else "",
