@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from lanai.errors import ConfigError
 from lanai.folders import Folders
@@ -61,6 +61,21 @@ class Settings(BaseModel):
     trace_keep_days: int = Field(
         30, ge=1, le=3650, description="days a trace is kept; the newest 10,000 at most"
     )
+    serve_host: str = Field("127.0.0.1", description="address `lanai serve` binds")
+    serve_port: int = Field(8431, ge=0, le=65535, description="port of `lanai serve`; 0: any free")
+    serve_requests: int = Field(8, ge=1, le=1024, description="requests it answers at once")
+    serve_key_file: Path | None = Field(
+        None, description="file with the bearer key its clients must send; unset: none needed"
+    )
+    serve_origins: tuple[str, ...] = Field(
+        (), description="web origins whose pages it answers, such as http://localhost:8000"
+    )
+
+    @field_validator("serve_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        """The environment has no lists: words between commas."""
+        return tuple(filter(None, value.split(","))) if isinstance(value, str) else value
 
     @classmethod
     def load(
