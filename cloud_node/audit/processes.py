@@ -1,0 +1,149 @@
+"""The processes of one cluster, found through the kernel: by descent and by session, not by asking.
+
+A process is known by its pid and start time (clock ticks since boot). What it is called comes from
+its command line, so that a forked worker carries its zygote's name and the word ``child``.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cloud_node.cluster.layout import ClusterLayout
+from cloud_node.cluster.processes import ProcessTable
+from cloud_node.raycluster import RayHandle
+from cloud_node.service import load_config
+
+__all__ = ["ClusterProcess", "cluster_processes", "runs"]
+
+MODULES: Final = {
+    "cloud_node.node": "front",
+    "cloud_node.tree.keyholder": "keyholder",
+    "cloud_node.tree.zygote": "zygote",
+    "inference.child": "engine",
+}
+"""Pieces of a node, by the module that their interpreter runs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterProcess:
+    """One process. ``role``: what it is; ``owner``: the entry of the cluster's table above it."""
+
+    role: str
+    owner: str
+    pid: int
+    started: int
+    parent: int = 0
+
+    @property
+    def name(self) -> str:
+        """For people: `launcher-0 engine`, `gateway`."""
+        return self.owner if self.role == self.owner else f"{self.owner} {self.role}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """A process as ``/proc`` shows it."""
+
+    pid: int
+    parent: int
+    session: int
+    started: int
+    command: tuple[str, ...]
+
+
+def cluster_processes(layout: ClusterLayout) -> list[ClusterProcess]:
+    """Every process of the cluster that runs now, parents before their children."""
+    seen = {each.pid: each for each in _all_processes()}
+    children = defaultdict[int, list[int]](list)
+    for each in seen.values():
+        children[each.parent].append(each.pid)
+    found: dict[int, ClusterProcess] = {}
+    for entry in ProcessTable(layout.processes).entries():
+        top = seen.get(entry.pid)
+        if top is not None and top.started == entry.started:
+            _descend(entry.role, entry.role, top, seen, children, found)
+    for each in seen.values():
+        if each.session == _ray_session(layout):
+            _descend("ray", _ray_role(each), each, seen, children, found)
+    return list(found.values())
+
+
+def runs(process: ClusterProcess) -> bool:
+    """Whether that very process still runs; zombies have ended."""
+    seen = _look(process.pid)
+    return seen is not None and seen.started == process.started
+
+
+def _descend(
+    owner: str,
+    role: str,
+    top: _Seen,
+    seen: Mapping[int, _Seen],
+    children: Mapping[int, Iterable[int]],
+    found: dict[int, ClusterProcess],
+) -> None:
+    if top.pid in found:
+        return
+    found[top.pid] = ClusterProcess(
+        role=role, owner=owner, pid=top.pid, started=top.started, parent=top.parent
+    )
+    for pid in children.get(top.pid, ()):
+        child = seen[pid]
+        named = _ray_role(child) if owner == "ray" else _role(child, top, role)
+        _descend(owner, named, child, seen, children, found)
+
+
+def _role(process: _Seen, parent: _Seen, parents_role: str) -> str:
+    if process.command == parent.command:
+        return f"{parents_role} child"
+    module = _module(process.command)
+    if module is not None:
+        return MODULES.get(module, module)
+    return Path(process.command[0]).name if process.command else "unnamed"
+
+
+def _ray_role(process: _Seen) -> str:
+    """`gcs_server`, `raylet`, a replica's own name, or the script a Python runs."""
+    if not process.command:
+        return "unnamed"
+    module = _module(process.command)
+    scripts = [Path(word).name for word in process.command if word.endswith(".py")]
+    first = process.command[0].split()[0]
+    return module or (scripts[0] if scripts else Path(first).name)
+
+
+def _module(command: tuple[str, ...]) -> str | None:
+    if "-m" in command[:-1]:
+        return command[command.index("-m") + 1]
+    return None
+
+
+def _ray_session(layout: ClusterLayout) -> int | None:
+    return load_config(RayHandle, layout.ray).session if layout.ray.exists() else None
+
+
+def _all_processes() -> Iterator[_Seen]:
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal() and (seen := _look(int(folder.name))) is not None:
+            yield seen
+
+
+def _look(pid: int) -> _Seen | None:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes().decode("utf-8", "replace")
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace")
+    except OSError:  # it ended meanwhile
+        return None
+    # The name in parentheses may hold anything, so fields are counted from its end.
+    fields = stat.rpartition(")")[2].split()
+    if fields[0] in "ZX":
+        return None
+    return _Seen(
+        pid=pid,
+        parent=int(fields[1]),
+        session=int(fields[3]),
+        started=int(fields[19]),
+        command=tuple(word for word in command.split("\0") if word),
+    )
