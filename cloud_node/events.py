@@ -26,6 +26,8 @@ class Component(StrEnum):
     """Who speaks."""
 
     NODE = "node"
+    KEYHOLDER = "keyholder"
+    ZYGOTE = "zygote"
     LAUNCHER = "launcher"
     SUPERVISOR = "supervisor"
     STORE = "store"
@@ -57,8 +59,9 @@ class Event(StrEnum):
     KEY_ROTATED = "key_rotated"
     KEYS_READ = "keys_read"
     KEY_REJECTED = "key_rejected"
-    ENGINE_STARTED = "engine_started"
-    ENGINE_CRASHED = "engine_crashed"
+    PIECE_STARTED = "piece_started"
+    PIECE_ENDED = "piece_ended"
+    ENGINE_REPLACED = "engine_replaced"
     NODE_STARTED = "node_started"
     NODE_STOPPED = "node_stopped"
     NODE_DIED = "node_died"
@@ -81,6 +84,7 @@ class Field(StrEnum):
     """The names an event's values may have. Units are in the name."""
 
     CODE = "code"
+    PIECE = "piece"
     REASON = "reason"
     LEVEL = "level"
     LIVE = "live"

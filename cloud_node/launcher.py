@@ -1,13 +1,15 @@
 """The launcher: `python -m cloud_node.launcher --config FILE.json`.
 
 Measured software that owns one node's process tree and offers four verbs on a local socket. It is
-all that Ray's supervisor can reach: no request, key or setting passes through here.
+all that Ray's supervisor can reach: no request or key passes through here.
 
     -> {"verb": "start" | "drain" | "stop" | "status"}        one line of JSON, exactly this key
-    <- {"ok": bool, "state": "...", "live": n, "address": "..." | null, "node_id": ..., "pid": ...}
+    <- {"ok": bool, "state": "...", "live": n, "address": "..." | null, "node_id": ...,
+        "pieces": {name: pid}}
 
-A refused or failed verb answers ``"ok": false`` and an ``"error"`` word. The launcher does not
-restart a node that died: it says so, and whoever supervises asks. When it ends, so does its node.
+A refused or failed verb answers ``"ok": false`` and an ``"error"`` word. A piece that ends
+is started again by the tree; a node that gave up is not: the launcher says so, and whoever
+supervises asks. When it ends, so does its node.
 """
 
 import asyncio
@@ -19,10 +21,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from cloud_node.events import Component, Event, Field
+from cloud_node.events import Component, Event
 from cloud_node.launcher_config import LauncherConfig
-from cloud_node.node_process import NodeProcess, NodeState
-from cloud_node.service import Service, main
+from cloud_node.node.config import NodeConfig
+from cloud_node.service import Service, load_config, main
+from cloud_node.tree.state import NodeState
+from cloud_node.tree.tree import NodeTree
 from lanai.errors import CloudUnavailable, ConfigError
 
 __all__ = ["Launcher", "Verb"]
@@ -56,7 +60,7 @@ class Launcher:
         self._config = config
         self._log = service.log
         self._turn = asyncio.Lock()
-        self._node = NodeProcess()
+        self._node = NodeTree(service.log)
 
     def answers(self, uid: int) -> bool:
         """Whether this user is heard: root, our own, and the supervisor's."""
@@ -86,11 +90,11 @@ class Launcher:
         config = self._config
         try:
             await self._node.start(
-                Path(config.node_config),
+                load_config(NodeConfig, Path(config.node_config)),
                 log=Path(config.node_log) if config.node_log else None,
                 within_s=config.start_timeout_s,
             )
-        except CloudUnavailable as error:
+        except (CloudUnavailable, ConfigError) as error:
             self._log.emit(Event.FAILED, error=error)
             return _Refused.START_FAILED
         self._log.emit(Event.NODE_STARTED)
@@ -110,9 +114,9 @@ class Launcher:
     async def _clear_away(self) -> None:
         """What is left of a run that ended by itself or froze."""
         if self._node.state is not NodeState.STOPPED:
-            self._log.emit(Event.NODE_DIED, {Field.EXIT_CODE: self._node.exit_code or 0})
+            self._log.emit(Event.NODE_DIED)
         await self._node.stop(within_s=0)
-        self._node = NodeProcess()
+        self._node = NodeTree(self._log)
 
     def _answer(self, refused: _Refused | None = None) -> dict[str, Any]:
         node = self._node
@@ -123,7 +127,7 @@ class Launcher:
             "live": node.live,
             "address": None if gone else node.address,
             "node_id": None if gone else node.node_id,
-            "pid": None if gone else node.pid,
+            "pieces": {} if gone else node.pieces,
         }
         return answer if refused is None else answer | {"error": str(refused)}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from cloud_node.node_process import NodeState
+from cloud_node.tree.state import NodeState, PieceName
 from lanai.errors import CloudUnavailable
 
 __all__ = ["LauncherClient", "LauncherStatus"]
@@ -28,8 +28,14 @@ class LauncherStatus(BaseModel):
     live: int
     address: str | None
     node_id: str | None
-    pid: int | None
+    pieces: dict[str, int]
+    """Process ids of the tree, by name."""
     error: str | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The front's: the process that listens at ``address``."""
+        return self.pieces.get(PieceName.FRONT)
 
     @property
     def serving(self) -> bool:

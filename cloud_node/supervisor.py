@@ -15,7 +15,7 @@ from ray import serve
 
 from cloud_node.claims import Claim, claim_launcher
 from cloud_node.launcher_client import LauncherClient, LauncherStatus
-from cloud_node.node_process import NodeState
+from cloud_node.tree.state import NodeState
 from lanai.errors import CloudUnavailable, LanaiError
 
 __all__ = ["PREFIX", "NodeSupervisor", "application", "application_name"]

@@ -34,6 +34,8 @@ class NodeConfig(ServiceConfig):
     request_timeout_s: float = Field(120.0, gt=0, le=3600)
     drain_s: float = Field(30.0, ge=0, le=3600)
     """How long live requests may go on after SIGTERM."""
+    engine_lifetime_s: float = Field(3600.0, gt=0, le=DAY_S)
+    """How long one engine process takes requests in; then another does."""
     evidence: EvidenceConfig
     golden: dict[str, dict[str, str]] = Field(default_factory=dict)
     """What hardware evidence must measure, by kind and name: as the release record lists it."""

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 from grpc import aio
 
-from cloud_node.identity import server_credentials
+from cloud_node.identity import TlsIdentity, server_credentials
 from cloud_node.node.announcer import Announcer
 from cloud_node.node.bundle import BundleMaker
 from cloud_node.node.front import Front, Shared
+from cloud_node.node.keyholding import KeySession
 from cloud_node.node.keys import NodeKeys
 from cloud_node.service import start_grpc
 from trust.bundle import NodeBundle
@@ -36,8 +37,11 @@ class EpochPlan:
 class Epoch:
     """Made by ``open``; ``close`` ends the port. ``bundle`` is the newest for these keys."""
 
-    def __init__(self, plan: EpochPlan, keys: NodeKeys, bundle: NodeBundle) -> None:
+    def __init__(
+        self, plan: EpochPlan, session: KeySession, keys: NodeKeys, bundle: NodeBundle
+    ) -> None:
         self._plan = plan
+        self._session = session
         self._announcing: asyncio.Task[None] | None = None
         self._server: aio.Server | None = None
         self._announcer: Announcer | None = None
@@ -47,11 +51,26 @@ class Epoch:
 
     @classmethod
     async def open(cls, plan: EpochPlan) -> "Epoch":
-        """Make keys, have them attested and proved, listen, and announce."""
-        keys = NodeKeys.generate(plan.name, lifetime_s=plan.key_lifetime_s, now=plan.shared.clock())
-        epoch = cls(plan, keys, await plan.bundles.make(keys))
-        await epoch._listen()
+        """Have keys made and attested, have them proved, listen, and announce.
+
+        Raises ``CloudUnavailable`` without the keyholder or the log.
+        """
+        identity = TlsIdentity.generate(plan.name, lifetime_s=plan.key_lifetime_s)
+        session = await plan.shared.keyholding.keys(
+            identity.spki_sha256, lifetime_s=plan.key_lifetime_s
+        )
+        keys = NodeKeys(offer=session.offer, identity=identity)
+        try:
+            epoch = cls(plan, session, keys, await plan.bundles.make(keys))
+            await epoch._listen()
+        except BaseException:
+            session.close()
+            raise
         return epoch
+
+    async def keys_lost(self) -> None:
+        """Until the keyholder has let go of these keys: nothing sealed to them opens any more."""
+        await self._session.lost()
 
     async def refresh(self) -> None:
         """A bundle with the log's newest checkpoint. Raises ``CloudUnavailable``, keeps the old."""
@@ -73,10 +92,11 @@ class Epoch:
         await self._announcer.withdraw()
 
     async def close(self) -> None:
-        """Withdraw and end the port; what is live there is cancelled."""
+        """Withdraw, end the port, have the keys dropped; what is live there is cancelled."""
         await self.withdraw()
         if self._server is not None:
             await self._server.stop(None)
+        self._session.close()
 
     async def _listen(self) -> None:
         plan, shared = self._plan, self._plan.shared

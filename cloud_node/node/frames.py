@@ -1,4 +1,4 @@
-"""Wire frames of one call: reading them within bounds, and writing sealed ones."""
+"""Wire frames of one call, read within bounds. The chunks are sealed and stay so."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager, suppress
 from grpc import aio
 from grpc.aio import EOF  # type: ignore[attr-defined]  # absent from the stubs
 
-from lanai.errors import CloudRefused, EnvelopeRejected, RefusalCode, Rejection, StoreError
-from protos.lanai.v1alpha import envelope_pb2, node_pb2
-from trust.envelope import MAX_CHUNKS, AnswerSealer, EnvelopeHeader, SealedChunk
+from lanai.errors import CloudRefused, RefusalCode, StoreError
+from protos.lanai.v1alpha import node_pb2
+from trust.envelope import MAX_CHUNKS, EnvelopeHeader, SealedChunk
 
-__all__ = ["Context", "heard_out", "read_chunks", "read_header", "refusal_of", "send"]
+__all__ = ["Context", "chunks_of", "heard_out", "read_header"]
 
 HEAR_OUT_S = 2.0
 
@@ -44,33 +44,17 @@ async def heard_out(context: Context) -> AsyncIterator[None]:
         raise
 
 
-async def read_chunks(context: Context) -> list[SealedChunk]:
-    """The body's chunks up to the marked last one, never more than a body has."""
-    chunks: list[SealedChunk] = []
-    while len(chunks) < MAX_CHUNKS:
+async def chunks_of(context: Context) -> AsyncIterator[bytes]:
+    """The body's chunks, serialized, up to the marked last one; never more than a body has.
+
+    Raises ``CloudRefused``, and ``EnvelopeRejected`` for a chunk that is too long.
+    """
+    for _ in range(MAX_CHUNKS):
         frame = await context.read()
         if frame is EOF or frame.WhichOneof("frame") != "chunk":
             raise CloudRefused("no chunk", refusal=RefusalCode.BAD_REQUEST)
-        chunks.append(SealedChunk(data=frame.chunk.data, last=frame.chunk.last))
+        SealedChunk.from_proto(frame.chunk)
+        yield frame.chunk.SerializeToString()
         if frame.chunk.last:
-            return chunks
+            return
     raise CloudRefused("too many chunks", refusal=RefusalCode.TOO_LARGE)
-
-
-async def send(
-    context: Context, sealer: AnswerSealer, frame: envelope_pb2.AnswerFrame, *, last: bool
-) -> None:
-    """Seal one answer frame and write it, in as many wire frames as it takes."""
-    for chunk in sealer.seal(frame.SerializeToString(), last=last):
-        sealed = envelope_pb2.Chunk(data=chunk.data, last=chunk.last)
-        await context.write(node_pb2.InferResponse(chunk=sealed))
-
-
-def refusal_of(error: EnvelopeRejected) -> CloudRefused:
-    """What the peer is told of an envelope that was rejected: no reason that could be probed."""
-    codes = {
-        Rejection.EXPIRED: RefusalCode.EXPIRED,
-        Rejection.TOO_LARGE: RefusalCode.TOO_LARGE,
-    }
-    code = codes.get(error.reason, RefusalCode.ENVELOPE_REJECTED)
-    return CloudRefused("the envelope was rejected", refusal=code)

@@ -1,49 +1,31 @@
-"""A node's keys: made in its memory at start, named by their hash, gone with the process."""
+"""A node's keys as its front knows them: the TLS key, and the public half of the keyholder's."""
 
+import hashlib
 from dataclasses import dataclass
 
 from cloud_node.identity import TlsIdentity
-from trust.attestation.report_data import report_data
-from trust.envelope import NodeKey
+from cloud_node.tree.keyholder import KeyOffer
 
 __all__ = ["NodeKeys"]
-
-# Clocks of devices may be a little behind; a bundle from their future would be refused.
-BACKDATE_S = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeKeys:
-    """One X-Wing key and one TLS key with the time they hold, in Unix seconds."""
+    """One X-Wing key and one TLS key that were attested together."""
 
-    key: NodeKey
+    offer: KeyOffer
     identity: TlsIdentity
-    not_before: int
-    expires_at: int
-
-    @classmethod
-    def generate(cls, name: str, *, lifetime_s: int, now: float) -> "NodeKeys":
-        """Fresh keys that hold for ``lifetime_s`` seconds in all."""
-        not_before = int(now) - BACKDATE_S
-        return cls(
-            key=NodeKey.generate(),
-            identity=TlsIdentity.generate(name, lifetime_s=lifetime_s),
-            not_before=not_before,
-            expires_at=not_before + lifetime_s,
-        )
 
     @property
     def node_id(self) -> bytes:
-        return self.key.node_id
+        return hashlib.sha256(self.offer.public_key).digest()
+
+    @property
+    def expires_at(self) -> int:
+        """Unix seconds."""
+        return self.offer.expires_at
 
     @property
     def half_life(self) -> float:
         """When successors should be announced: half of the time is left for what was sealed."""
-        return (self.not_before + self.expires_at) / 2
-
-    @property
-    def report_data(self) -> bytes:
-        """What evidence for these keys is bound to."""
-        return report_data(
-            self.key.public_key, self.identity.spki_sha256, self.not_before, self.expires_at
-        )
+        return (self.offer.not_before + self.offer.expires_at) / 2

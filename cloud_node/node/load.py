@@ -10,7 +10,7 @@ __all__ = ["Load"]
 
 
 class Load:
-    """Counts live requests. ``engine_ready`` is the engine host's to set."""
+    """Counts live requests. While a piece of the tree is missing, nothing is taken."""
 
     def __init__(self, *, max_live: int) -> None:
         self._max_live = max_live
@@ -18,14 +18,15 @@ class Load:
         self._idle.set()
         self.live = 0
         self.draining = False
-        self.engine_ready = True
+        self.missing: set[str] = set()
+        """Pieces that are being brought back."""
 
     @contextmanager
     def admitted(self) -> Iterator[None]:
         """Room for one request. Raises ``CloudRefused`` (``draining``, ``busy``)."""
         if self.draining:
             raise CloudRefused("draining", refusal=RefusalCode.DRAINING)
-        if not self.engine_ready or self.live >= self._max_live:
+        if self.missing or self.live >= self._max_live:
             raise CloudRefused("busy", refusal=RefusalCode.BUSY)
         self.live += 1
         self._idle.clear()

@@ -1,15 +1,17 @@
-"""The whole node in one process: engine, text model, keys in service, and what keeps them fresh."""
+"""A node as its front runs it: keys in service, what keeps them fresh, and how it leaves."""
 
 import asyncio
 from contextlib import suppress
 
 from cloud_node.events import Event, Field
-from cloud_node.node.engine_host import EngineHost
 from cloud_node.node.epoch import Epoch, EpochPlan
 from cloud_node.node.proof import ProofSource
-from lanai.errors import CloudUnavailable, EngineCrashed
+from lanai.errors import CloudUnavailable
 
 __all__ = ["Node"]
+
+KEYS = "keys"
+RETRY_S = 0.2
 
 
 class Node:
@@ -18,21 +20,15 @@ class Node:
     1. Open the first epoch: keys, evidence, proof, port, announcement.
     2. Refresh the proof every ``refresh_s``; without the log, the last proof ages on.
     3. At half of the keys' life open the next epoch; the old port lives until its bundle expires.
-    4. On stop: take nothing new, say so, let live requests finish within ``drain_s``, leave.
+    4. When the keyholder is gone, so are all keys: take nothing until a new one gave new ones.
+    5. On stop: take nothing new, say so, let live requests finish within ``drain_s``, leave.
     """
 
     def __init__(
-        self,
-        plan: EpochPlan,
-        engine: EngineHost,
-        log: ProofSource,
-        *,
-        refresh_s: float,
-        drain_s: float,
+        self, plan: EpochPlan, log: ProofSource, *, refresh_s: float, drain_s: float
     ) -> None:
         self._plan = plan
         self._shared = plan.shared
-        self._engine = engine
         self._log = log
         self._refresh_s = refresh_s
         self._drain_s = drain_s
@@ -50,20 +46,16 @@ class Node:
         self._current = await Epoch.open(self._plan)
 
     async def serve(self, stopping: asyncio.Event) -> None:
-        """Until ``stopping`` is set. ``EngineCrashed`` when the engine does not come back."""
+        """Until ``stopping`` is set."""
         async with asyncio.TaskGroup() as tasks:
-            # 2. and 3.
+            # 2. to 4.
             upkeep = [tasks.create_task(self._keep_proof()), tasks.create_task(self._keep_keys())]
-            broken = tasks.create_task(self._engine.broken.wait())
-            stop = tasks.create_task(stopping.wait())
-            await asyncio.wait((broken, stop), return_when=asyncio.FIRST_COMPLETED)
-            for task in (*upkeep, broken, stop):
+            await stopping.wait()
+            for task in upkeep:
                 task.cancel()
-        if self._engine.broken.is_set():
-            raise EngineCrashed("the engine does not come back")
 
     async def drain(self) -> None:
-        # 4.
+        # 5.
         self._shared.load.drain()
         self._shared.log.emit(Event.DRAINING, {Field.LIVE: self._shared.load.live})
         await self.epoch.announce()
@@ -74,7 +66,7 @@ class Node:
         epochs = [*self._retired, *([self._current] if self._current else [])]
         for epoch in epochs:
             await epoch.close()
-        await self._engine.close()
+        self._shared.keyholding.close()
         await self._log.close()
         await self._shared.store.close()
 
@@ -98,14 +90,28 @@ class Node:
 
     async def _keep_keys(self) -> None:
         while True:
-            await asyncio.sleep(max(0.0, self.epoch.keys.half_life - self._shared.clock()))
-            with suppress(CloudUnavailable):  # without the log, try again; the old keys hold on
+            lost = await self._keys_lost(
+                within_s=max(0.0, self.epoch.keys.half_life - self._shared.clock())
+            )
+            if lost:
+                self._shared.load.missing.add(KEYS)
+            try:
                 await self.rotate()
-            await self._close_expired()
-            await asyncio.sleep(1.0)
+            except CloudUnavailable:  # try again; keys that are not lost hold on
+                await asyncio.sleep(RETRY_S if lost else 1.0)
+                continue
+            self._shared.load.missing.discard(KEYS)
+            await self._close_retired(all_of_them=lost)
 
-    async def _close_expired(self) -> None:
+    async def _keys_lost(self, *, within_s: float) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self.epoch.keys_lost()
+                return True
+        return False
+
+    async def _close_retired(self, *, all_of_them: bool) -> None:
         now = self._shared.clock()
-        for epoch in [old for old in self._retired if old.keys.expires_at <= now]:
+        for epoch in [old for old in self._retired if all_of_them or old.keys.expires_at <= now]:
             self._retired.remove(epoch)
             await epoch.close()

@@ -10,18 +10,19 @@ import array
 import asyncio
 import os
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgpack
 
-__all__ = ["AsyncDoor", "Door", "Message", "close_all", "wait_readable"]
+__all__ = ["AsyncDoor", "Door", "Handle", "Message", "close_all", "reading", "wait_readable"]
 
 MAX_MESSAGE_BYTES: Final = 160 * 1024
 """Below the kernel's default send buffer; evidence of several kinds is the largest of them."""
 MAX_DESCRIPTORS: Final = 4
 
 Message = dict[str, Any]
+Handle = Callable[[Message, list[int]], None]
 
 
 class Door:
@@ -52,6 +53,11 @@ class Door:
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))]
         self.socket.sendmsg([msgpack.packb(dict(message))], rights if descriptors else [])
 
+    def offer(self, descriptor: int) -> None:
+        """Send a descriptor alone: all that the engine's door takes. Raises ``OSError``."""
+        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))
+        self.socket.sendmsg([b"\0"], [rights])
+
     def receive(self) -> tuple[Message, list[int]]:
         """The next message and its descriptors, now the caller's to close.
 
@@ -63,13 +69,12 @@ class Door:
             MAX_MESSAGE_BYTES, room, socket.MSG_CMSG_CLOEXEC
         )
         descriptors = list(_descriptors(beside))
-        try:
-            if not data or flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
-                raise EOFError
-            return _parse(data), descriptors
-        except EOFError:
+        cut = flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC)
+        message = None if cut else _parse(data)
+        if message is None:
             close_all(descriptors)
-            raise
+            raise EOFError
+        return message, descriptors
 
     def fileno(self) -> int:
         return self.socket.fileno()
@@ -119,6 +124,11 @@ def close_all(descriptors: Iterable[int]) -> None:
         os.close(descriptor)
 
 
+def reading(door: Door, handle: Handle) -> Callable[[], None]:
+    """For a selector: hand the next message to ``handle``. Raises as ``Door.receive`` does."""
+    return lambda: handle(*door.receive())
+
+
 def _settle(future: "asyncio.Future[None]") -> None:
     if not future.done():
         future.set_result(None)
@@ -132,11 +142,10 @@ def _descriptors(beside: Iterable[tuple[int, int, bytes]]) -> Iterable[int]:
             yield from received
 
 
-def _parse(data: bytes) -> Message:
+def _parse(data: bytes) -> Message | None:
+    """The message; ``None`` for the end, and for what breaks the protocol."""
     try:
         message = msgpack.unpackb(data, strict_map_key=True, raw=False)
     except (ValueError, TypeError, msgpack.UnpackException):
-        raise EOFError from None
-    if not isinstance(message, dict):
-        raise EOFError
-    return message
+        return None
+    return message if isinstance(message, dict) else None

@@ -5,6 +5,7 @@ have evidence for a key that it knows. For a request it unwraps 64 secret bytes 
 in a pipe that the front has no end of.
 """
 
+import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,11 @@ class KeyOffer:
     not_before: int
     expires_at: int
     evidence: tuple[Evidence, ...]
+
+    @property
+    def node_id(self) -> bytes:
+        """SHA-256 of the public key: the node's name while this key serves."""
+        return hashlib.sha256(self.public_key).digest()
 
     def to_message(self) -> dict[str, Any]:
         evidence = [[one.kind, one.payload] for one in self.evidence]

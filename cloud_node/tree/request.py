@@ -28,6 +28,7 @@ class AskedFor:
     max_tokens: int
     sampling: Sampling
     stop: tuple[str, ...] = field(repr=False)
+    shape: envelope_pb2.Shape = envelope_pb2.PADDED
 
     def options(self, stop_ids: frozenset[int]) -> GenerateOptions:
         """What the engine is told: numbers only."""
@@ -57,6 +58,7 @@ def read_request(body: bytes) -> AskedFor:
             seed=message.seed if message.HasField("seed") else None,
         ),
         stop=tuple(message.stop),
+        shape=message.shape or envelope_pb2.PADDED,
     )
 
 
@@ -69,6 +71,7 @@ def _check(message: envelope_pb2.RequestBody) -> None:
         0.0 < message.top_p <= 1.0,
         len(message.stop) <= MAX_STOP,
         all(0 < len(stop) <= MAX_STOP_CHARACTERS for stop in message.stop),
+        message.shape in envelope_pb2.Shape.values(),
     )
     if not all(sound):
         raise _bad_request()

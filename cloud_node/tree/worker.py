@@ -10,28 +10,28 @@ Blocking and single-threaded: a worker is forked, and waits for two sockets at m
 """
 
 import os
-import select
 import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from google.protobuf.message import DecodeError
 
 from cloud_node.tree.answering import Answering, failure_code
+from cloud_node.tree.outlet import FrontLeft, Outlet
 from cloud_node.tree.request import read_request
-from cloud_node.tree.request_socket import DONE, FRAME, code_of, refuse
-from cloud_node.tree.shaping import Shaper, shaper_of
+from cloud_node.tree.request_socket import code_of, refuse
+from cloud_node.tree.summons import Summons
 from cloud_node.tree.timeline import Timeline
 from inference.link import EngineLink
 from inference.text import TextModel
-from lanai.errors import CloudRefused, EnvelopeRejected, RefusalCode
+from lanai.errors import CloudRefused, EnvelopeRejected, RefusalCode, Rejection
 from lanai.telemetry import Span
-from protos.lanai.v1alpha import envelope_pb2, node_pb2
-from trust.envelope import MAX_CHUNKS, EnvelopeHeader, OpenRequest, SealedChunk
+from protos.lanai.v1alpha import envelope_pb2
+from trust.envelope import MAX_CHUNKS, OpenRequest, SealedChunk
 
-__all__ = ["Room", "Summons", "Worker"]
+__all__ = ["Room", "Worker"]
 
 SECRET_BYTES: Final = 64
 MAX_CHUNK_MESSAGE_BYTES: Final = 66 * 1024
@@ -47,41 +47,6 @@ class Room:
     model: str
     context_tokens: int
     timeout_s: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Summons:
-    """What a worker is told in the clear. Times are of ``time.perf_counter``."""
-
-    header: EnvelopeHeader
-    node_id: bytes
-    received: float
-    """When the header came."""
-    handed: float
-    """When the front passed the request on."""
-
-    def to_message(self) -> dict[str, Any]:
-        return {
-            "header": self.header.to_proto().SerializeToString(),
-            "node_id": self.node_id,
-            "received": self.received,
-            "handed": self.handed,
-        }
-
-    @classmethod
-    def parse(cls, message: dict[str, Any]) -> "Summons":
-        """Raises ``EnvelopeRejected`` for a malformed header."""
-        header = envelope_pb2.EnvelopeHeader.FromString(message["header"])
-        return cls(
-            header=EnvelopeHeader.from_proto(header),
-            node_id=message["node_id"],
-            received=message["received"],
-            handed=message["handed"],
-        )
-
-
-class _Left(Exception):
-    """The front is gone, and the device with it."""
 
 
 class Worker:
@@ -109,55 +74,92 @@ class Worker:
             opened, body = self._open(secret)
         except (EnvelopeRejected, CloudRefused) as error:
             refuse(self._request, code_of(error))
-        except (_Left, OSError):  # OSError: the body was late, or the front is gone
+        except OSError:  # the body was late, or the front is gone
             pass
-        except Exception:  # noqa: BLE001  its text stays in here
+        except Exception:  # noqa: BLE001  whatever it was, its text stays in here
             refuse(self._request, RefusalCode.INTERNAL)
         else:
             self._answer(opened, body)
 
     def _open(self, secret: int) -> tuple[OpenRequest, bytes]:
         # 1.
-        self._request.settimeout(BODY_S)
-        opened = OpenRequest.from_secret(
-            self._summons.header, _read_secret(secret), node_id=self._summons.node_id
-        )
+        header, node_id = self._summons.header, self._summons.node_id
+        opened = OpenRequest.from_secret(header, os.read(secret, SECRET_BYTES), node_id=node_id)
         # 2.
         body = opened.body(self._chunks())
-        self._timeline.add(Span.NODE_UNSEAL, *self._since_handed())
+        handed = self._summons.handed
+        self._timeline.add(
+            Span.NODE_UNSEAL, handed - self._summons.received, self._clock() - handed
+        )
         return opened, body
 
     def _chunks(self) -> list[SealedChunk]:
+        self._request.settimeout(BODY_S)
         chunks: list[SealedChunk] = []
         while len(chunks) < MAX_CHUNKS:
             data = self._request.recv(MAX_CHUNK_MESSAGE_BYTES)
             if not data:
-                raise _Left
+                raise FrontLeft
             chunks.append(_chunk(data))
             if chunks[-1].last:
                 return chunks
         raise CloudRefused("too many chunks", refusal=RefusalCode.TOO_LARGE)
 
     def _answer(self, opened: OpenRequest, body: bytes) -> None:
-        # 3.
-        sealer = opened.answer()
-        out = _Out(self._request, sealer, deadline=self._clock() + self._room.timeout_s)
-        ended = ""
+        outlet = Outlet(
+            self._request,
+            opened.answer(),
+            begun=self._summons.received,
+            deadline=self._clock() + self._room.timeout_s,
+            clock=self._clock,
+        )
         try:
-            out.begin()
+            # 3.
+            outlet.begin()
             # 4.
-            asked = read_request(body)
-            out.shaper = shaper_of(asked.shape)
-            answering = Answering(self._room.text, asked, self._timeline, model=self._room.model)
-            self._run(answering, out)
-        except (_Left, BrokenPipeError, ConnectionError):
-            return
-        except Exception as error:  # noqa: BLE001  whatever it was, its text stays in here
-            ended = failure_code(error).value
-            out.shaper.add(envelope_pb2.AnswerFrame(failure=ended), last=True)
-        # 5.
+            code = self._attempt(outlet, body)
+            # 5.
+            outlet.finish(code)
+        except OSError:  # the device or the front is gone, and the rest is for nobody
+            pass
+
+    def _attempt(self, outlet: Outlet, body: bytes) -> RefusalCode | None:
         try:
-            out.drain(self._clock)
-            self._request.send(DONE + ended.encode())
-        except (_Left, OSError):
-            return
+            self._generate(outlet, body)
+        except FrontLeft:
+            raise
+        except Exception as error:  # noqa: BLE001  whatever it was, its text stays in here
+            code = failure_code(error)
+            outlet.add(envelope_pb2.AnswerFrame(failure=code.value), last=True)
+            return code
+        return None
+
+    def _generate(self, outlet: Outlet, body: bytes) -> None:
+        asked = read_request(body)
+        outlet.shape(asked.shape)
+        answering = Answering(
+            self._room.text,
+            asked,
+            self._timeline,
+            model=self._room.model,
+            context_tokens=self._room.context_tokens,
+        )
+        self._engine.submit(answering.start(), answering.options)
+        while not answering.finished:
+            outlet.wait(self._engine)
+            for event in self._engine.events(timeout_s=0.0):
+                for frame in answering.take(event):
+                    outlet.add(frame, last=frame.HasField("final"))
+                if answering.finished:
+                    break
+
+
+def _chunk(data: bytes) -> SealedChunk:
+    try:
+        return SealedChunk.from_proto(envelope_pb2.Chunk.FromString(data))
+    except DecodeError:
+        raise _malformed() from None
+
+
+def _malformed() -> EnvelopeRejected:
+    return EnvelopeRejected("not of this protocol", reason=Rejection.MALFORMED)
