@@ -89,8 +89,9 @@ def _run(owner: Caller, door: Door | None) -> None:
     except (LanaiError, MemoryError, OSError, RuntimeError, ImportError) as error:
         owner.send(unloadable_message(_failure(error)))
         return
+    serving = Serving(owner, Scheduler(runner), info, door)
     owner.send(info_message(info))
-    Serving(owner, Scheduler(runner), info, door).run()
+    serving.run()
 
 
 def _first(owner: Caller) -> Message:

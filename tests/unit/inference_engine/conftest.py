@@ -1,0 +1,51 @@
+"""A tiny model and an engine with a door, for those who knock."""
+
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from inference.link import EngineLink
+from inference.process import ProcessEngine
+from inference.testing import write_tiny_model
+
+CONTEXT = 2048
+
+
+@dataclass(frozen=True, kw_only=True)
+class House:
+    """An engine, and the out-end of its door."""
+
+    engine: ProcessEngine
+    door: socket.socket
+
+    def enter(self) -> socket.socket:
+        """A new link, before anything is said."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            socket.send_fds(self.door, [b"\0"], [theirs.fileno()])
+        return ours
+
+    def link(self) -> EngineLink:
+        return EngineLink(self.enter(), self.engine.info)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest_asyncio.fixture
+async def house(tiny_model: Path) -> AsyncIterator[House]:
+    """An engine of the test's own, started as a node starts it: with an empty environment."""
+    out_end, in_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with out_end:
+        with in_end:
+            engine = await ProcessEngine.start(
+                tiny_model, context_tokens=CONTEXT, threads=1, door=in_end, environment={}
+            )
+        yield House(engine=engine, door=out_end)
+        await engine.close()
