@@ -136,20 +136,29 @@ class CloudClient:
 
         Raises ``TrustError`` (nothing was sent), ``CloudError``, ``StoreError``, ``UsageError``.
         ``deadline_s`` bounds all of it, the reading too.
+        """
+        body = encode_body(request)
+        async with self.open_body(body, request.shape, deadline_s=deadline_s) as stream:
+            yield stream
 
-        1. Encode the body, and fix the deadline.
+    @asynccontextmanager
+    async def open_body(
+        self, body: bytes, shape: StreamShape, *, deadline_s: float
+    ) -> AsyncGenerator[CloudStream, None]:
+        """``open`` for who encoded the request already; ``shape`` is what ``body`` asks for.
+
+        1. Fix the deadline.
         2. Try; once more, all anew, when refused before the first answer frame.
         3. Hand out the stream, and close it on every way out; then draw the next token.
         """
         # 1.
         _require_deadline(deadline_s)
-        body = encode_body(request)
         deadline = asyncio.get_running_loop().time() + deadline_s
         # 2.
         stream: CloudStream | None = None
         async for attempt in attempts():
             with attempt:
-                stream = await self._attempt(body, request.shape, deadline)
+                stream = await self._attempt(body, shape, deadline)
         if stream is None:  # not reached: the last attempt returned or raised
             raise CloudUnavailable("no attempt was made", hint="ask again")
         # 3.
