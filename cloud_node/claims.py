@@ -1,5 +1,6 @@
 """Which supervisor looks after a launcher: a file lock beside its socket.
 
+The file is made by the supervisor, or before it by whoever gave the two users of their own.
 The kernel gives a lock up when its holder dies, so a killed supervisor never blocks its successor.
 """
 
@@ -42,7 +43,14 @@ async def claim_launcher(socket: Path, *, within_s: float) -> Claim:
 
 
 def _try(lock: Path) -> Claim | None:
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        # A lock takes no right to write: a supervisor of another user can have this one, no more.
+        descriptor = os.open(lock, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise CloudUnavailable(
+            f"the claim on this launcher cannot be opened ({error.strerror})",
+            hint="is the launcher running? see `lanai cloud status`",
+        ) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

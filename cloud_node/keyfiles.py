@@ -52,10 +52,20 @@ def read_key(path: Path) -> Ed25519PrivateKey:
 
 
 def write_secret(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path``, readable by this user only."""
+    """Write ``data`` to ``path``, readable by this user only.
+
+    What root writes into a folder of another user is that user's: so keys of a party are rotated.
+    """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(data)
+        _give_to_owner(file.fileno(), path.parent)
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
+
+
+def _give_to_owner(file: int, folder: Path) -> None:
+    owner = folder.stat()
+    if os.geteuid() == 0 and owner.st_uid != 0:
+        os.fchown(file, owner.st_uid, owner.st_gid)

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,10 @@ class RayProcesses:
         """Whether both ``gcs_server`` and ``raylet`` run."""
         programs = {Path(line.split("\0", 1)[0]).name for _, line in self._found()}
         return programs.issuperset(DAEMONS)
+
+    def pids(self) -> Sequence[int]:
+        """All that run."""
+        return [pid for pid, _ in self._found()]
 
     def end_unneeded(self) -> None:
         """End what `ray start` starts whether asked or not: a port less, 200 MB less."""

@@ -22,12 +22,14 @@ from typing import Final
 
 from pydantic import Field
 
+from cloud_node.keyfiles import write_secret
+from cloud_node.process_user import ProcessUser, process_environment, spawn_options
 from cloud_node.ray_processes import RayProcesses
 from cloud_node.service import ServiceConfig
 from lanai.errors import CloudUnavailable
 from lanai.folders import private_folder
 
-__all__ = ["RayConfig", "RayHandle", "ray_alive", "ray_down", "ray_up", "supervise"]
+__all__ = ["RayConfig", "RayHandle", "ray_alive", "ray_down", "ray_pids", "ray_up", "supervise"]
 
 LONGEST_TEMP: Final = 40
 """Ray puts sockets 65 characters below its folder, and AF_UNIX ends at 107."""
@@ -69,8 +71,12 @@ class RayConfig(ServiceConfig):
     """Token and logs of ours; made 0700."""
     runtime: str
     """Ray's own folder goes below it when the path is short enough for sockets, else to /tmp."""
+    log: str | None = None
+    """What Ray's processes say; unset: ``ray.log`` in ``folder``. Not for the user to replace."""
     cpus: int = Field(1, ge=1, le=1024)
     """Logical CPUs; supervisors use none."""
+    user: ProcessUser | None = None
+    """Whom all of Ray runs as, supervisors and what they deploy included; None: as we do."""
 
 
 class RayHandle(ServiceConfig):
@@ -82,23 +88,30 @@ class RayHandle(ServiceConfig):
     session: int
     """Process session all of its processes belong to."""
     log: str
+    user: ProcessUser | None = None
 
 
 async def ray_up(config: RayConfig) -> RayHandle:
     """Start Ray's head on this host. Raises ``CloudUnavailable`` and leaves nothing behind."""
     folder = private_folder(Path(config.folder))
-    temp = _temp_folder(Path(config.runtime))
-    token_file = _write_token(folder / "token")
-    log = folder / "ray.log"
-    process = await _spawn(_start_command(temp, config.cpus), _environment(token_file), log)
+    temp = _temp_folder(Path(config.runtime), config.user)
+    token_file = folder / "token"
+    write_secret(token_file, secrets.token_hex(32).encode("ascii"))
     handle = RayHandle(
-        address="", temp=str(temp), token_file=str(token_file), session=process.pid, log=str(log)
+        address="",
+        temp=str(temp),
+        token_file=str(token_file),
+        session=0,
+        log=config.log or str(folder / "ray.log"),
+        user=config.user,
     )
+    process = await _spawn(_start_command(temp, config.cpus), handle)
+    handle = handle.model_copy(update={"session": process.pid})
     code = await _finish(process, START_S)
     address = _read_address(temp)
     if code != 0 or address is None:
         await ray_down(handle)
-        raise CloudUnavailable("Ray did not start", hint=f"see {log}")
+        raise CloudUnavailable("Ray did not start", hint=f"see {handle.log}")
     _processes(handle).end_unneeded()
     return handle.model_copy(update={"address": address})
 
@@ -111,8 +124,7 @@ async def supervise(handle: RayHandle, launchers: Sequence[Path]) -> None:
     """
     sockets = [str(socket) for socket in launchers]
     command = [sys.executable, "-P", "-m", "cloud_node.deploying", handle.address, *sockets]
-    environment = _environment(Path(handle.token_file))
-    process = await _spawn(command, environment, Path(handle.log))
+    process = await _spawn(command, handle)
     if await _finish(process, DEPLOY_S) != 0:
         raise CloudUnavailable(
             "Ray does not supervise the nodes", hint=f"see {handle.log} and the nodes' logs"
@@ -130,19 +142,23 @@ def ray_alive(handle: RayHandle) -> bool:
     return _processes(handle).daemons_alive()
 
 
-async def _spawn(
-    command: list[str], environment: dict[str, str], log: Path
-) -> asyncio.subprocess.Process:
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+def ray_pids(handle: RayHandle) -> Sequence[int]:
+    """Every process of this Ray."""
+    return _processes(handle).pids()
+
+
+async def _spawn(command: list[str], handle: RayHandle) -> asyncio.subprocess.Process:
+    descriptor = os.open(handle.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         return await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=descriptor,
             stderr=descriptor,
-            env=environment,
-            cwd=log.parent,
+            env=_environment(handle),
+            cwd=Path(handle.token_file).parent,
             start_new_session=True,
+            **spawn_options(handle.user),
         )
     finally:
         os.close(descriptor)
@@ -169,24 +185,22 @@ def _start_command(temp: Path, cpus: int) -> list[str]:
     ]
 
 
-def _environment(token_file: Path) -> dict[str, str]:
-    """Ours without anything that would point Ray, or its workers, elsewhere."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "LANAI_"))}
-    return kept | ENVIRONMENT | {"RAY_AUTH_TOKEN_PATH": str(token_file)}
+def _environment(handle: RayHandle) -> dict[str, str]:
+    """Nothing that would point Ray, or its workers, elsewhere."""
+    return (
+        process_environment(handle.user) | ENVIRONMENT | {"RAY_AUTH_TOKEN_PATH": handle.token_file}
+    )
 
 
-def _temp_folder(runtime: Path) -> Path:
-    """A folder for Ray, inside one that is ours alone: Ray opens its own to everyone."""
+def _temp_folder(runtime: Path, user: ProcessUser | None) -> Path:
+    """A folder for Ray, inside one that is its user's alone: Ray opens its own to everyone."""
     if len(str(runtime / "ray" / "t")) > LONGEST_TEMP:
-        return Path(tempfile.mkdtemp(prefix="lanai-ray-")) / "t"
-    return private_folder(private_folder(runtime) / "ray") / "t"
-
-
-def _write_token(path: Path) -> Path:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(descriptor, "w", encoding="ascii") as file:
-        file.write(secrets.token_hex(32))
-    return path
+        outer = Path(tempfile.mkdtemp(prefix="lanai-ray-"))
+    else:
+        outer = private_folder(private_folder(runtime) / "ray")
+    if user is not None:
+        os.chown(outer, user.uid, user.uid)
+    return outer / "t"
 
 
 def _read_address(temp: Path) -> str | None:

@@ -44,6 +44,11 @@ class Settings(BaseModel):
     cluster: str = Field(
         "default", pattern=r"^[a-z0-9][a-z0-9-]{0,31}$", description="name of the local cluster"
     )
+    cloud_uids: str = Field(
+        "2000000000-2000524287",
+        pattern=r"^\d{1,10}-\d{1,10}$",
+        description="users, by number, for the parts of clusters that root starts; 16 for each",
+    )
     cloud_timeout_s: float = Field(120.0, gt=0, description="deadline of one cloud request")
     cloud_stream_shape: Literal["padded", "constant"] = Field(
         "padded", description="what an answer's sizes and times show; constant: its class of length"

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import click
 
 from cloud_node.cluster.layout import ClusterLayout
+from cloud_node.cluster.ownership import require_ours
 from cloud_node.cluster.plan import ClusterPlan, Profile
 from cloud_node.cluster.rotation import rotate_keys as rotate
 from cloud_node.cluster.scaling import MOST_NODES
@@ -161,7 +162,9 @@ def down(cluster: str | None, as_json: bool) -> None:
 
 def _layout(cluster: str | None) -> ClusterLayout:
     name = Settings.load(flags={"cluster": cluster}).settings.cluster
-    return ClusterLayout.of(Folders.standard(), name)
+    layout = ClusterLayout.of(Folders.standard(), name)
+    require_ours(layout)
+    return layout
 
 
 def _tell(layout: ClusterLayout, started: Started) -> None:
@@ -175,7 +178,9 @@ def _tell(layout: ClusterLayout, started: Started) -> None:
 
 
 def _show(found: dict[str, Any]) -> None:
-    click.echo(f"cluster    {found['name']}  {found['profile']}  isolation: {found['isolation']}")
+    click.echo(f"cluster    {found['name']}  {found['profile']}")
+    reason = f" ({found['isolation_reason']})" if found["isolation_reason"] else ""
+    click.echo(f"isolation  {found['isolation']}{reason}")
     for role in ("relay", "gateway", "issuer", "log", "witness", "store"):
         part = found[role]
         state = "ready" if part["ready"] else "alive" if part["alive"] else "down"
@@ -190,3 +195,7 @@ def _show(found: dict[str, Any]) -> None:
             f"{node['name']:<10} {node['state']:<8} {identity}  {evidence}  {measurement}  "
             f"{node['live_streams']} live"
         )
+        pieces = "  ".join(f"{name} {pid}" for name, pid in node["pieces"].items())
+        click.echo(f"{'':<10} {pieces or 'no process'}")
+        if node["missing"]:
+            click.echo(f"{'':<10} without: {', '.join(node['missing'])}")

@@ -4,6 +4,7 @@ import asyncio
 from typing import Final
 
 from cloud_node.cluster.layout import ClusterLayout
+from cloud_node.cluster.ownership import prepare_node
 from cloud_node.cluster.plan import ClusterPlan
 from cloud_node.cluster.ports import free_port
 from cloud_node.cluster.processes import ProcessTable, write_private
@@ -20,6 +21,7 @@ from trust.root import TrustRoot
 
 __all__ = ["Bringup"]
 
+PUBLIC: Final = 0o644
 NODE_READY_S: Final = 120.0
 NODE: Final = "node-0"
 LAUNCHER: Final = "launcher-0"
@@ -76,6 +78,7 @@ class Bringup:
         port = free_port()
         root = recipes.trust_root(relay=f"127.0.0.1:{port}", issuer=issuing.result())
         write_private(self._layout.trust_root, root.to_json())
+        self._layout.trust_root.chmod(PUBLIC)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._start_node(recipes, log, tpm))
             group.create_task(self._start_entrance(recipes, log, port))
@@ -108,6 +111,7 @@ class Bringup:
         self, recipes: Recipes, log: PinnedEndpoint, tpm: "asyncio.Task[None]"
     ) -> None:
         recipes.node(NODE, log).write(self._layout.config(NODE))
+        prepare_node(self._layout, NODE, recipes.isolation)
         await self._start(LAUNCHER, recipes.launcher(LAUNCHER, NODE))
         await tpm
         async with asyncio.TaskGroup() as group:

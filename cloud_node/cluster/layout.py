@@ -11,11 +11,24 @@ from lanai.errors import ConfigError
 from lanai.folders import Folders, private_folder
 from trust.keys import KeyPurpose
 
-__all__ = ["ClusterLayout"]
+__all__ = ["OWNERS", "ClusterLayout"]
 
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 SOCKET_PATH_LIMIT: Final = 107  # sun_path of AF_UNIX on Linux, less its closing zero
-_LONGEST_SOCKET: Final = "launcher-00.sock"
+OWNERS: Final = (
+    "ray",
+    "node",
+    "gateway",
+    "relay",
+    "issuer",
+    "log",
+    "witness",
+    "store",
+    "tpm",
+    "attestation_ca",
+)
+"""Parties that have files, and where there are users a user, of their own."""
+_LONGEST_SOCKET: Final = "node/launcher-00.sock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,12 +71,37 @@ class ClusterLayout:
 
     def create(self) -> None:
         """Make every folder, private to this user."""
-        subfolders = ("keys", "config", "logs", "public", "store", "ray")
-        for path in (self.folder, self.runtime, *(self.folder / name for name in subfolders)):
+        for path in (*self.passages, self.public, *map(self.own, OWNERS), *self.meeting_places):
             private_folder(path)
-        # Earlier versions kept the log beside the public tree: it is continued, not begun anew.
-        if (self.folder / "log" / "log.json").exists() and not self.transparency_log.exists():
-            (self.folder / "log").rename(self.transparency_log)
+        # Earlier versions kept these elsewhere. They are continued, not begun anew.
+        for before, now in (
+            (self.folder / "log", self.transparency_log),
+            (self.folder / "witness.json", self.witness_memory),
+            (self.folder / "accounts.sqlite-wal", Path(f"{self.accounts}-wal")),
+            (self.folder / "accounts.sqlite", self.accounts),
+        ):
+            if before.exists() and not now.exists():
+                before.rename(now)
+
+    @property
+    def passages(self) -> Iterable[Path]:
+        """Folders that hold things of several users."""
+        inner = (self.folder / name for name in ("keys", "keys/ring", "config", "logs", "own"))
+        return (self.folder, *inner, self.runtime)
+
+    @property
+    def meeting_places(self) -> Iterable[Path]:
+        """Folders of the sockets that others connect to."""
+        return (self.runtime / name for name in ("node", "store", "tpm"))
+
+    @property
+    def isolation_file(self) -> Path:
+        """Whom the processes run as."""
+        return self.folder / "isolation.json"
+
+    def own(self, role: str) -> Path:
+        """What one party, and nobody else, reads and writes. ``node`` is every node here."""
+        return self.folder / "own" / role
 
     @property
     def identity_file(self) -> Path:
@@ -97,7 +135,11 @@ class ClusterLayout:
 
     @property
     def accounts(self) -> Path:
-        return self.folder / "accounts.sqlite"
+        return self.own("issuer") / "accounts.sqlite"
+
+    @property
+    def witness_memory(self) -> Path:
+        return self.own("witness") / "witness.json"
 
     @property
     def ray(self) -> Path:
@@ -107,7 +149,7 @@ class ClusterLayout:
     @property
     def sockets(self) -> Iterable[Path]:
         """Sockets of launchers that were started, in the order of their numbers."""
-        return sorted(self.runtime.glob("launcher-*.sock"))
+        return sorted(self.socket("launcher-0").parent.glob("launcher-*.sock"))
 
     def key(self, name: str) -> Path:
         return self.folder / "keys" / name
@@ -124,4 +166,6 @@ class ClusterLayout:
         return self.folder / "logs" / f"{role}.jsonl"
 
     def socket(self, role: str) -> Path:
-        return self.runtime / f"{role}.sock"
+        """In a folder of its owner's: no other user of the cluster could put one in its place."""
+        owner = "node" if role.startswith("launcher-") else role
+        return self.runtime / owner / f"{role}.sock"

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from cloud_node.cluster.users import STANDARD_UIDS, UidRange
 from inference.catalog import Catalog
 from lanai.errors import CloudUnavailable, ConfigError
 from lanai.folders import Folders
@@ -31,6 +32,8 @@ class ClusterPlan:
     model_bytes: int
     context_tokens: int
     threads: int
+    uids: UidRange = STANDARD_UIDS
+    """Whom its parts run as, where root starts them."""
     supervised: bool = True
     """Ray keeps the node alive. Without it a node that dies stays dead: for tests."""
 
@@ -51,6 +54,7 @@ class ClusterPlan:
             model_bytes=model.bytes,
             context_tokens=settings.cloud_context_tokens,
             threads=settings.cloud_threads,
+            uids=UidRange.parse(settings.cloud_uids),
         )
         plan.require_memory(available_bytes())
         return plan

@@ -7,6 +7,7 @@ still has the start time (/proc/PID/stat, field 22) that was written down, in th
 import json
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -14,24 +15,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from lanai.errors import ConfigError
+from cloud_node.process_user import ProcessUser, process_environment, spawn_options
+from lanai.errors import CloudUnavailable, ConfigError
 
 __all__ = ["ProcessEntry", "ProcessTable", "end", "is_alive", "rss_bytes", "spawn", "write_private"]
 
 POLL_S: Final = 0.02
-PASSED_ON: Final = (
-    "CUDA_VISIBLE_DEVICES",
-    "HOME",
-    "LANAI_HOME",
-    "LANG",
-    "LC_ALL",
-    "LD_LIBRARY_PATH",
-    "PATH",
-    "TMPDIR",
-    "TZ",
-    "XDG_RUNTIME_DIR",
-)
-"""All of our environment that a cluster process gets: no credentials of the operator's shell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,28 +68,39 @@ class ProcessTable:
         write_private(self._path, json.dumps(value, indent=1))
 
 
-def spawn(role: str, arguments: Sequence[str], *, log: Path) -> tuple[ProcessEntry, int]:
+def spawn(
+    role: str, arguments: Sequence[str], *, log: Path, user: ProcessUser | None = None
+) -> tuple[ProcessEntry, int]:
     """Start ``arguments`` in a session of its own; return its entry and the read end of its stdout.
 
-    Standard error is appended to ``log``. A signal to our terminal does not reach it.
+    It runs as ``user``; None: as we do. Standard error is appended to ``log``, which is that
+    user's. A signal to our terminal does not reach it. Raises ``CloudUnavailable``.
     """
+    errors = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     reading, writing = os.pipe()
     try:
-        pid = os.posix_spawn(
-            arguments[0],
-            list(arguments),
-            {name: os.environ[name] for name in PASSED_ON if name in os.environ},
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_DUP2, writing, 1),
-                (os.POSIX_SPAWN_OPEN, 2, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
-            ],
-            setsid=True,
+        if user is not None:
+            os.fchown(errors, user.uid, user.uid)
+        process = subprocess.Popen(
+            arguments,
+            stdin=subprocess.DEVNULL,
+            stdout=writing,
+            stderr=errors,
+            env=process_environment(user),
+            cwd=user.home if user else None,
+            start_new_session=True,
+            **spawn_options(user),
         )
+    except OSError as error:
+        os.close(reading)
+        raise CloudUnavailable(f"{role} cannot be started ({error.strerror})") from None
     finally:
         os.close(writing)
-    started, _ = _stat(pid) or (0, "")
-    return ProcessEntry(role=role, pid=pid, started=started), reading
+        os.close(errors)
+    # It is to live on without us: `is_alive` reaps it while we are its parent.
+    process.returncode = 0
+    started, _ = _stat(process.pid) or (0, "")
+    return ProcessEntry(role=role, pid=process.pid, started=started), reading
 
 
 def is_alive(entry: ProcessEntry) -> bool:

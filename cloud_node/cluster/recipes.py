@@ -6,8 +6,10 @@ import secrets
 from dataclasses import dataclass, field
 from typing import Final
 
+from cloud_node.cluster.isolation import Isolation
 from cloud_node.cluster.keys import KEY_LIFETIME_S, fresh_identities, standing_keys
 from cloud_node.cluster.layout import ClusterLayout
+from cloud_node.cluster.ownership import hand_over
 from cloud_node.cluster.plan import ClusterPlan
 from cloud_node.cluster.ports import free_port
 from cloud_node.cluster.processes import write_private
@@ -65,6 +67,7 @@ class Recipes:
     static_port: int
     tpm: UnsafeSwtpm | None
     """None where no software TPM is installed."""
+    isolation: Isolation
     passwords: Passwords = field(repr=False)
     operator: bytes = field(repr=False)
     """Credential for appending to the log, another one with every `up`."""
@@ -85,6 +88,7 @@ class Recipes:
             challenge=token_challenge(origin, context=secrets.token_bytes(32)),
             static_port=free_port(),
             tpm=UnsafeSwtpm.installed(layout),
+            isolation=Isolation.of(layout),
             passwords=Passwords.generate(),
             operator=secrets.token_bytes(32),
         )
@@ -92,12 +96,14 @@ class Recipes:
         create_state(recipes.witness())
         recipes._create_log()
         recipes._create_account()
+        hand_over(layout, recipes.isolation)
         return recipes
 
     def store(self) -> StoreConfig:
         return StoreConfig(
-            folder=str(self.layout.folder / "store"),
+            folder=str(self.layout.own("store")),
             socket=str(self.layout.socket("store")),
+            shared=self.isolation.separate,
             passwords=dict(self.passwords.of),
         )
 
@@ -106,7 +112,7 @@ class Recipes:
             listen=self._listen("witness"),
             name=f"{self.origin}-witness",
             signing_key=self.layout.key(WITNESS_NOTE),
-            state=self.layout.folder / "witness.json",
+            state=self.layout.witness_memory,
             logs={self.origin: self._log_signer.vkey},
         )
 
@@ -151,8 +157,10 @@ class Recipes:
         )
 
     def launcher(self, name: str, node: str) -> LauncherConfig:
+        ray = self.isolation.user("ray")
         return LauncherConfig(
             socket=str(self.layout.socket(name)),
+            supervisor_uid=ray.uid if ray else None,
             node_config=str(self.layout.config(node)),
             node_log=str(self.layout.log(node)),
             start_timeout_s=120.0,

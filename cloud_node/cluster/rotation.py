@@ -13,6 +13,7 @@ from typing import Final
 from cloud_node.cluster.keys import KEY_LIFETIME_S, PURPOSES
 from cloud_node.cluster.layout import ClusterLayout
 from cloud_node.cluster.processes import ProcessEntry, ProcessTable
+from cloud_node.cluster.trust import refresh_trust
 from cloud_node.cluster.views import publish, shown_keys
 from cloud_node.keyfiles import read_identity
 from cloud_node.service import PinnedEndpoint
@@ -32,6 +33,7 @@ async def rotate_keys(layout: ClusterLayout) -> tuple[KeyRecord, ...]:
     2. new keys in the folders of issuer and gateway
     3. every record of these folders in the log, cosigned
     4. devices are shown those that hold now
+    5. the trust root's metadata, as far as the log cannot renew it itself
 
     A key begins now, or when at most one older one still holds. Raises ``CloudError``.
     """
@@ -51,6 +53,8 @@ async def rotate_keys(layout: ClusterLayout) -> tuple[KeyRecord, ...]:
     await publish(log, leaves, layout.operator.read_bytes())
     # 4
     await _wait_until_shown(relay, [r.canonical() for r in made if r.not_before <= now])
+    # 5
+    await asyncio.to_thread(refresh_trust, layout)
     return tuple(made)
 
 

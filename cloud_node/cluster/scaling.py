@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Final
 
+from cloud_node.cluster.isolation import Isolation
 from cloud_node.cluster.layout import ClusterLayout
+from cloud_node.cluster.ownership import prepare_node
 from cloud_node.cluster.plan import available_bytes
 from cloud_node.cluster.processes import ProcessEntry, ProcessTable, end, rss_bytes
 from cloud_node.cluster.starting import Starter
@@ -70,6 +72,7 @@ async def _start_launcher(layout: ClusterLayout, role: str, *, like: str) -> Pro
     first = load_config(LauncherConfig, layout.config(like))
     pattern = load_config(NodeConfig, Path(first.node_config))
     path = pattern.model_copy(update={"name": node}).write(layout.config(node))
+    prepare_node(layout, node, Isolation.of(layout))
     config = first.model_copy(
         update={
             "socket": str(layout.socket(role)),

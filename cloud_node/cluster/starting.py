@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from cloud_node.cluster.isolation import Isolation
 from cloud_node.cluster.layout import ClusterLayout
+from cloud_node.cluster.ownership import give
 from cloud_node.cluster.processes import ProcessEntry, ProcessTable, is_alive, spawn
 from cloud_node.service import ServiceConfig
 from lanai.errors import CloudUnavailable
@@ -25,6 +27,7 @@ class Starter:
     def __init__(self, layout: ClusterLayout, table: ProcessTable) -> None:
         self._layout = layout
         self._table = table
+        self._isolation = Isolation.of(layout)
 
     async def start(
         self, role: str, module: str, config: ServiceConfig, *, timeout_s: float = 20.0
@@ -33,10 +36,11 @@ class Starter:
 
         Raises ``CloudUnavailable`` with what the process said last when it ends or stays silent.
         """
-        path = config.write(self._layout.config(role))
+        user = self._isolation.user(role)
+        give(config.write(path := self._layout.config(role)), user)
         # -P: a file in the operator's working folder must not shadow a module.
         arguments = [sys.executable, "-P", "-m", module, "--config", str(path)]
-        entry, output = spawn(role, arguments, log=self._layout.log(role))
+        entry, output = spawn(role, arguments, log=self._layout.log(role), user=user)
         try:
             self._table.put(entry)
             address = await self._ready(entry, output, timeout_s)

@@ -2,13 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import Any, Final, TypeVar
 
 from cloud_node.cluster import enrolment
+from cloud_node.cluster.isolation import observed
 from cloud_node.cluster.layout import ClusterLayout
 from cloud_node.cluster.processes import ProcessEntry, ProcessTable, is_alive, rss_bytes
-from cloud_node.cluster.supervision import ray_runs
+from cloud_node.cluster.supervision import ray_pids, ray_runs
 from cloud_node.cluster.views import listening, log_note, verified_nodes
 from cloud_node.gateway.process import GatewayConfig
 from cloud_node.keyfiles import read_identity
@@ -39,12 +40,15 @@ async def status(layout: ClusterLayout) -> dict[str, Any]:
         )
     root = TrustRoot.from_json(layout.trust_root.read_text(encoding="utf-8"))
     parts = await asyncio.gather(*(_part(layout, root, role, entries) for role in PARTS))
+    nodes = await _nodes(layout, root, entries)
+    isolation, reason = observed(layout, _processes(layout, entries, nodes))
     return {
         "name": layout.name,
         **json.loads(layout.identity_file.read_text(encoding="utf-8")),
-        "isolation": "same-user",
+        "isolation": isolation,
+        "isolation_reason": reason,
         "device_enrolled": enrolment.enrolled_here(layout),
-        "nodes": await _nodes(layout, root, entries),
+        "nodes": nodes,
         **dict(zip(PARTS, parts, strict=True)),
         "ray": ray_runs(layout),
     }
@@ -135,7 +139,19 @@ def _node(
         "evidence": node.evidence_kind if node else None,
         "measurement": node.measurement if node else None,
         "model": node.model if node else None,
+        "pieces": dict(said.pieces) if said else {},
+        "missing": list(getattr(said, "missing", ())),
     }
+
+
+def _processes(
+    layout: ClusterLayout, entries: dict[str, ProcessEntry], nodes: Sequence[dict[str, Any]]
+) -> Iterable[tuple[str, int]]:
+    """Every process of the cluster with its role: what must run as the user of that role."""
+    yield from ((role, entry.pid) for role, entry in entries.items() if is_alive(entry))
+    yield from (("ray", pid) for pid in ray_pids(layout))
+    for node in nodes:
+        yield from ((node["name"], pid) for pid in node["pieces"].values())
 
 
 async def _quiet(answer: Awaitable[T]) -> T | None:

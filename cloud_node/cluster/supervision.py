@@ -5,17 +5,23 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cloud_node import raycluster
+from cloud_node.cluster.isolation import Isolation
 from cloud_node.cluster.layout import ClusterLayout
 from cloud_node.raycluster import RayConfig, RayHandle, ray_alive, ray_down, ray_up
 from cloud_node.service import load_config
 from lanai.errors import CloudUnavailable
 
-__all__ = ["ray_runs", "start_ray", "stop_ray", "supervise"]
+__all__ = ["ray_pids", "ray_runs", "start_ray", "stop_ray", "supervise"]
 
 
 async def start_ray(layout: ClusterLayout) -> None:
     """Start Ray and write down how to end it. Cancelling waits until it can be ended."""
-    config = RayConfig(folder=str(layout.folder / "ray"), runtime=str(layout.runtime))
+    config = RayConfig(
+        folder=str(layout.own("ray")),
+        runtime=str(layout.runtime),
+        log=str(layout.log("ray").with_suffix(".log")),
+        user=Isolation.of(layout).user("ray"),
+    )
     starting = asyncio.ensure_future(ray_up(config))
     try:
         handle = await asyncio.shield(starting)
@@ -53,6 +59,12 @@ def ray_runs(layout: ClusterLayout) -> bool | None:
     """Whether Ray's daemons run; None when this cluster has no Ray."""
     handle = _handle(layout)
     return None if handle is None else ray_alive(handle)
+
+
+def ray_pids(layout: ClusterLayout) -> Sequence[int]:
+    """Every process of this cluster's Ray, supervisors among them."""
+    handle = _handle(layout)
+    return () if handle is None else raycluster.ray_pids(handle)
 
 
 def _handle(layout: ClusterLayout) -> RayHandle | None:

@@ -7,13 +7,22 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cloud_node.cluster.isolation import Isolation
 from cloud_node.cluster.layout import ClusterLayout
+from cloud_node.cluster.ownership import share_trust
 from trust.root import TrustRoot
 
 if TYPE_CHECKING:
     from cloud_node.trust_repository import TrustRepository
 
-__all__ = ["publish_trust", "published_roots", "rotate_trust", "trust_keys", "trust_tree"]
+__all__ = [
+    "publish_trust",
+    "published_roots",
+    "refresh_trust",
+    "rotate_trust",
+    "trust_keys",
+    "trust_tree",
+]
 
 
 def trust_tree(layout: ClusterLayout) -> Path:
@@ -30,6 +39,7 @@ def publish_trust(layout: ClusterLayout) -> None:
     """Make the cluster's trust root what devices update to. Blocks; use a thread."""
     root = TrustRoot.from_json(layout.trust_root.read_text(encoding="ascii"))
     _repository(layout).publish(root)
+    share_trust(layout, Isolation.of(layout))
 
 
 def rotate_trust(layout: ClusterLayout, roles: Collection[str]) -> int:
@@ -38,7 +48,16 @@ def rotate_trust(layout: ClusterLayout, roles: Collection[str]) -> int:
     The cluster need not run: devices see it when its files are served again. Raises
     ``ConfigError`` when nothing was published yet or keys are not here.
     """
-    return _repository(layout).rotate(roles)
+    try:
+        return _repository(layout).rotate(roles)
+    finally:
+        share_trust(layout, Isolation.of(layout))
+
+
+def refresh_trust(layout: ClusterLayout) -> None:
+    """Sign anew what only the operator's keys can sign, where half of its life is over. Blocks."""
+    _repository(layout).refresh()
+    share_trust(layout, Isolation.of(layout))
 
 
 def published_roots(layout: ClusterLayout) -> tuple[bytes, ...]:

@@ -11,17 +11,18 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from cloud_node.attestation_ca import AkAuthority, AttestationCaConfig
+from cloud_node.cluster.isolation import Isolation
 from cloud_node.cluster.keys import IDENTITY_LIFETIME_S, fresh_identities
 from cloud_node.cluster.layout import ClusterLayout
+from cloud_node.cluster.ownership import give
 from cloud_node.cluster.ports import free_port
-from cloud_node.cluster.processes import ProcessEntry, ProcessTable, is_alive, spawn
+from cloud_node.cluster.processes import ProcessTable, is_alive, spawn
 from cloud_node.cluster.starting import Starter, last_words
 from cloud_node.listening import ListenConfig
 from cloud_node.service import PinnedEndpoint
@@ -102,7 +103,7 @@ def _make(files: SoftwareTpmFiles) -> None:
         ) from None
 
 
-def swtpm_command(files: SoftwareTpmFiles, server: Path) -> list[str]:
+def swtpm_command(files: SoftwareTpmFiles, server: Path, *, mode: str = "0600") -> list[str]:
     """The program that serves the TPM at the socket ``server``, in the foreground."""
     program = shutil.which("swtpm") or "swtpm"
     return [
@@ -110,7 +111,7 @@ def swtpm_command(files: SoftwareTpmFiles, server: Path) -> list[str]:
         "socket",
         "--tpm2",
         *("--tpmstate", f"dir={files.state}"),
-        *("--server", f"type=unixio,path={server},mode=0600"),
+        *("--server", f"type=unixio,path={server},mode={mode}"),
         *("--flags", "not-need-init,startup-clear"),
     ]
 
@@ -120,7 +121,8 @@ class UnsafeSwtpm:
 
     def __init__(self, layout: ClusterLayout) -> None:
         self._layout = layout
-        self._files = SoftwareTpmFiles(folder=layout.folder / "swtpm")
+        self._files = SoftwareTpmFiles(folder=layout.own("tpm") / "swtpm")
+        self._user = Isolation.of(layout).user("tpm")
         self._certificate = fresh_identities(layout.folder / "keys", (CA,))[CA]
         # A new one with each `up`, as TLS identities: nothing that it certified outlives a cluster.
         self._authority = AkAuthority.create(
@@ -150,13 +152,14 @@ class UnsafeSwtpm:
             authority=PinnedEndpoint(
                 address=f"127.0.0.1:{self._port}", certificate=self._certificate
             ),
-            event_file=self._layout.folder / "node-events",
+            event_file=self._layout.own("node") / "node-events",
         )
 
     async def start(self, starter: Starter) -> None:
         """1 a TPM as new; 2 serve it; 3 start the CA. Raises ``CloudUnavailable``."""
         # 1
         await asyncio.to_thread(manufacture, self._files)
+        give(self._files.folder, self._user)
         # 2 and 3
         async with asyncio.TaskGroup() as group:
             group.create_task(self._serve())
@@ -183,7 +186,9 @@ class UnsafeSwtpm:
     async def _serve(self) -> None:
         log = self._layout.log(TPM)
         self._socket.unlink(missing_ok=True)
-        entry = _spawn(swtpm_command(self._files, self._socket), log)
+        command = swtpm_command(self._files, self._socket, mode="0660" if self._user else "0600")
+        entry, output = spawn(TPM, command, log=log, user=self._user)
+        os.close(output)
         ProcessTable(self._layout.processes).put(entry)
         deadline = time.monotonic() + READY_S
         while not _answers(self._socket):
@@ -191,12 +196,6 @@ class UnsafeSwtpm:
                 hint = f"{last_words(log) or f'see {log}'}; {_NO_TPM}"
                 raise CloudUnavailable("the software TPM did not start", hint=hint)
             await asyncio.sleep(POLL_S)
-
-
-def _spawn(command: Sequence[str], log: Path) -> ProcessEntry:
-    entry, output = spawn(TPM, command, log=log)
-    os.close(output)
-    return entry
 
 
 def _answers(path: Path) -> bool:

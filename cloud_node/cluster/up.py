@@ -10,9 +10,11 @@ from dataclasses import dataclass
 
 from cloud_node.cluster import enrolment
 from cloud_node.cluster.bringup import Bringup
+from cloud_node.cluster.isolation import decide
 from cloud_node.cluster.layout import ClusterLayout
+from cloud_node.cluster.ownership import require_ours, take_back
 from cloud_node.cluster.plan import ClusterPlan
-from cloud_node.cluster.processes import ProcessTable, is_alive
+from cloud_node.cluster.processes import ProcessTable, is_alive, write_private
 from cloud_node.cluster.progress import Progress
 from cloud_node.cluster.stopping import stop_all
 from cloud_node.cluster.supervision import ray_runs
@@ -47,6 +49,7 @@ async def up(folders: Folders, layout: ClusterLayout, plan: ClusterPlan, *, say:
             )
         # What a crash or a reboot left: processes, sockets, an enrolment in a cluster that is gone.
         await stop_all(layout, say)
+        await asyncio.to_thread(_choose_users, layout, plan, say)
         progress = Progress(say)
         try:
             with _cancelled_by_sigterm():
@@ -65,6 +68,18 @@ async def up(folders: Folders, layout: ClusterLayout, plan: ClusterPlan, *, say:
         )
 
 
+def _choose_users(layout: ClusterLayout, plan: ClusterPlan, say: Say) -> None:
+    """Decide whom the processes run as; root's files are root's again until they are given away."""
+    require_ours(layout)
+    isolation = decide(layout, plan)
+    take_back(layout)
+    write_private(layout.isolation_file, isolation.model_dump_json(indent=1))
+    if not isolation.separate:
+        say(f"isolation: same-user ({isolation.reason})")
+        if isolation.hint:
+            say(f"hint: {isolation.hint}")
+
+
 async def down(layout: ClusterLayout, *, say: Say) -> int:
     """Stop everything that was started; return how many processes that were. Safe to repeat."""
     with _alone(layout):
@@ -81,6 +96,7 @@ def is_running(layout: ClusterLayout) -> bool:
 @contextmanager
 def _alone(layout: ClusterLayout) -> Iterator[None]:
     """Hold the cluster's lock. Raises ``CloudUnavailable`` while another command has it."""
+    require_ours(layout)
     path = private_folder(layout.folder) / "lock"
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:

@@ -19,7 +19,10 @@ WATCH_S = 0.5
 async def run(config: StoreConfig, service: Service) -> None:
     """Own the server until told to stop; fail when the server ends by itself."""
     store = EmbeddedStore.start(
-        Path(config.folder), Path(config.socket), Passwords(of=config.passwords)
+        Path(config.folder),
+        Path(config.socket),
+        Passwords(of=config.passwords),
+        shared=config.shared,
     )
     try:
         service.ready(config.socket)

@@ -15,6 +15,8 @@ class StoreConfig(ServiceConfig):
     """Where the server keeps its ACL file and its log; made if absent."""
     socket: str
     """Path of the socket file, at most 107 bytes."""
+    shared: bool = False
+    """Whether the socket is open to the group of the server's user, too."""
     passwords: dict[Role, str] = Field(repr=False)
 
     @model_validator(mode="after")

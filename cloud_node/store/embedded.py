@@ -26,7 +26,6 @@ POLL_S = 0.02
 # A full store refuses writes (`noeviction`): forgetting a spent token would let it be spent twice.
 SETTINGS = """\
 port 0
-unixsocketperm 700
 save ""
 appendonly no
 daemonize no
@@ -47,9 +46,12 @@ class EmbeddedStore:
         self._passwords = passwords
 
     @classmethod
-    def start(cls, folder: Path, path: Path, passwords: Passwords) -> "EmbeddedStore":
+    def start(
+        cls, folder: Path, path: Path, passwords: Passwords, *, shared: bool = False
+    ) -> "EmbeddedStore":
         """Start a server with its files in ``folder`` and its socket at ``path``; wait for it.
 
+        ``shared`` opens the socket to our group, too; who may do what is the passwords' business.
         Raises ``ConfigError`` when the path is too long, ``StoreError`` when it does not come up.
         Call it from a thread that lives as long as the process (see ``die_with_parent``).
         """
@@ -58,7 +60,7 @@ class EmbeddedStore:
                 f"socket path longer than {SOCKET_PATH_LIMIT} bytes",
                 hint="use a shorter runtime folder",
             )
-        configuration = _write_files(private_folder(folder), path, passwords)
+        configuration = _write_files(private_folder(folder), path, passwords, shared)
         path.unlink(missing_ok=True)
         with open(folder / "store.log", "ab") as log:
             process = subprocess.Popen(
@@ -104,11 +106,12 @@ def store_url(path: Path, role: Role, passwords: Passwords) -> str:
     return f"unix://{role}:{quote(passwords.of[role], safe='')}@{quote(str(path))}"
 
 
-def _write_files(folder: Path, path: Path, passwords: Passwords) -> Path:
+def _write_files(folder: Path, path: Path, passwords: Passwords, shared: bool) -> Path:
     acl, configuration = folder / "users.acl", folder / "store.conf"
+    where = f'unixsocket "{path}"\nunixsocketperm {770 if shared else 700}\n'
     for file, text in (
         (acl, acl_lines(passwords)),
-        (configuration, f'{SETTINGS}unixsocket "{path}"\ndir "{folder}"\naclfile "{acl}"\n'),
+        (configuration, f'{SETTINGS}{where}dir "{folder}"\naclfile "{acl}"\n'),
     ):
         file.touch(mode=0o600)
         file.write_text(text, encoding="utf-8")

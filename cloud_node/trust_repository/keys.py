@@ -3,6 +3,7 @@
 A key that is kept elsewhere is a file that is not here; put it here to sign with it.
 """
 
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -52,7 +53,8 @@ class TrustKeys:
     def signers(self, role: str, known: Collection[str]) -> list[CryptoSigner]:
         """The keys that are here, of those with a key id in ``known``."""
         paths = sorted(self._folder.glob(f"{role}-*.pem"))
-        found = [CryptoSigner(read_key(path)) for path in paths]
+        # One that another user keeps to itself is kept elsewhere, as far as we are concerned.
+        found = [CryptoSigner(read_key(path)) for path in paths if os.access(path, os.R_OK)]
         return [signer for signer in found if signer.public_key.keyid in known]
 
     def remove_others(self, role: str, known: Collection[str]) -> None:

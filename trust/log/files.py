@@ -15,7 +15,9 @@ def write_durably(path: Path, data: bytes) -> None:
     part = path.with_name(f".{path.name}.part")
     with mapped_errors(path):
         _make_folders(path.parent)
-        with part.open("wb") as file:
+        # A new file: whoever else writes in this folder cannot have it written through a link.
+        part.unlink(missing_ok=True)
+        with part.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
