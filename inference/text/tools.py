@@ -93,7 +93,8 @@ def told_plainly(messages: Sequence[ChatMessage], tools: Sequence[Tool]) -> list
     """
     told: list[ChatMessage] = []
     for is_result, run in groupby(messages, key=lambda message: message.role == "tool"):
-        told += [_results(run)] if is_result else map(_calls_spelled, run)
+        same = list(run)
+        told += [_results(same)] if is_result else map(_calls_spelled, same)
     return _with_definitions(told, tools) if tools else told
 
 
