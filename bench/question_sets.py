@@ -1,4 +1,4 @@
-"""Questions with graders, from the evaluation sets in ``LANAI_DATA`` (or ``../shared/data``).
+"""Questions with graders, from a folder of public evaluation sets.
 
 Texts are read, asked and graded in memory; what leaves this module are ids, groups and grades.
 """
@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from device_agent.grading import Question
+
 Row = Mapping[str, Any]
-Grader = Callable[[str], bool]
 
 NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 LETTER = re.compile(r"\b([A-E])(?=[.):,]|\s*$)|\b(?:is|answer:?) ([A-E])\b")
@@ -22,16 +23,14 @@ PUNCTUATION = str.maketrans(dict.fromkeys(string.punctuation, " "))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class Drawn:
+    """One question, and the id by which a stopped run finds it again."""
+
     id: str
-    set: str
-    group: str
-    """Questions of one group never stand on both sides of a split."""
-    prompt: str
-    good: Grader
+    question: Question
 
 
-def load(folder: Path, counts: Mapping[str, int], *, seed: int) -> list[Question]:
+def load(folder: Path, counts: Mapping[str, int], *, seed: int) -> list[Drawn]:
     """``counts[set]`` questions of each set, drawn with ``seed``, sets interleaved."""
     drawn = []
     for name, count in counts.items():
@@ -48,7 +47,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     ]
 
 
-def _interleaved(sets: Iterable[list[Question]]) -> Iterator[Question]:
+def _interleaved(sets: Iterable[list[Drawn]]) -> Iterator[Drawn]:
     """By relative place, so that a run cut short holds its share of each set."""
     placed = [
         ((place + 0.5) / len(questions), question)
@@ -58,55 +57,58 @@ def _interleaved(sets: Iterable[list[Question]]) -> Iterator[Question]:
     return (question for _, question in sorted(placed, key=lambda pair: pair[0]))
 
 
-def _trivia(row: Row) -> Question:
+def _trivia(row: Row) -> Drawn:
     asked = row["context"].removeprefix("Question:").removesuffix("Answer:").strip()
     accepted = {plain(text) for text in (row["answer"], *row["aliases"])} - {""}
-    return Question(
-        id=row["id"],
-        set="triviaqa",
+    return _drawn(
+        row,
+        "triviaqa",
+        asked,
+        lambda answer: any(f" {name} " in f" {plain(answer)} " for name in accepted),
         group=f"triviaqa {plain(row['answer'])}",
-        prompt=asked,
-        good=lambda answer: any(f" {name} " in f" {plain(answer)} " for name in accepted),
     )
 
 
-def _number(row: Row, name: str, prompt: str, value: str) -> Question:
-    return Question(
-        id=row["id"],
-        set=name,
-        group=row["id"],
+def _drawn(
+    row: Row, category: str, prompt: str, good: Callable[[str], bool], *, group: str | None = None
+) -> Drawn:
+    question = Question(
+        group=group or row["id"],
+        category=category,
         prompt=prompt,
-        good=lambda answer: last_number(answer) == float(value),
+        row={},
+        grader=lambda answer, _: good(answer),
     )
+    return Drawn(id=row["id"], question=question)
 
 
-def _svamp(row: Row) -> Question:
+def _number(row: Row, name: str, prompt: str, value: str) -> Drawn:
+    return _drawn(row, name, prompt, lambda answer: last_number(answer) == float(value))
+
+
+def _svamp(row: Row) -> Drawn:
     return _number(row, "svamp", row["context"], row["answer"])
 
 
-def _choice(name: str) -> Callable[[Row], Question]:
-    def build(row: Row) -> Question:
+def _choice(name: str) -> Callable[[Row], Drawn]:
+    def build(row: Row) -> Drawn:
         letters = string.ascii_uppercase[: len(row["choices"])]
         lines = [f"{letter}. {text}" for letter, text in zip(letters, row["choices"], strict=True)]
         prompt = "\n".join([row["query"], *lines, "Which one is right? Answer with its letter."])
-        return Question(
-            id=row["id"],
-            set=name,
-            group=row["id"],
-            prompt=prompt,
-            good=lambda answer: _chosen(answer, row["choices"]) == row["gold"],
+        return _drawn(
+            row, name, prompt, lambda answer: _chosen(answer, row["choices"]) == row["gold"]
         )
 
     return build
 
 
-def _boolq(row: Row) -> Question:
-    return Question(
-        id=row["id"],
-        set="boolq",
+def _boolq(row: Row) -> Drawn:
+    return _drawn(
+        row,
+        "boolq",
+        f"{row['query']} Answer yes or no.",
+        lambda answer: _first_word(answer, ("no", "yes")) == row["gold"],
         group=row["query"].partition("\nQuestion:")[0],
-        prompt=f"{row['query']} Answer yes or no.",
-        good=lambda answer: _first_word(answer, ("no", "yes")) == row["gold"],
     )
 
 
@@ -133,22 +135,17 @@ def last_number(text: str) -> float | None:
     return float(found[-1].replace(",", "")) if found else None
 
 
-FILES = {
+FILES: Mapping[str, str] = {
     "triviaqa": "triviaqa",
     "svamp": "svamp",
     "arc_easy": "arc_easy",
     "openbook_qa": "openbook_qa",
     "boolq": "boolq",
 }
-BUILDERS: dict[str, Callable[[Row], Question]] = {
+BUILDERS: Mapping[str, Callable[[Row], Drawn]] = {
     "triviaqa": _trivia,
     "svamp": _svamp,
     "arc_easy": _choice("arc_easy"),
     "openbook_qa": _choice("openbook_qa"),
     "boolq": _boolq,
 }
-
-
-def group_of(questions: Iterable[Question]) -> dict[str, str]:
-    """Question id to group."""
-    return {question.id: question.group for question in questions}

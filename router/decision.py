@@ -4,13 +4,16 @@ A ``Decision`` that contradicts one of its own rule verdicts cannot be built, no
 whatever a later stage computes, a rule that removed a destination stays the last word.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lanai.errors import RouteError
-from router.recorded import Asked, Shadow
+from router.bounds import Claim
+from router.circumstances import Circumstances
+from router.recorded import Asked, Models, Realized, Shadow
 from router.strict import Fields, Malformed
+from router.utility import Terms
 from router.vocabulary import Destination, Reason, Stage
 
 __all__ = ["Decision", "RuleVerdict", "SignalReading"]
@@ -86,8 +89,11 @@ class Decision:
 
     ``confidence`` is P(the device's answer is good); the cloud is taken when it is below
     ``threshold``, which is P(the cloud's answer is good) less the benefit the policy asks for.
-    Both are ``None`` when rules alone decided. ``decision_us`` is the router's own time, a
-    shadow's included. ``asked`` is ``None`` only in records from before it was kept.
+    Both are ``None`` when rules alone decided. ``utility``: the terms of that price; ``bound``:
+    what the threshold promises, or why it promises nothing. ``decision_us`` is the router's own
+    time, a shadow's included. ``id`` and ``realized`` are the agent's: the trace, and what came of
+    it.
+    Fields that default to ``None`` may be missing in older records.
     """
 
     destination: Destination
@@ -103,11 +109,23 @@ class Decision:
     decision_us: float
     asked: Asked | None = None
     shadow: Shadow | None = None
+    id: str | None = None
+    calibrator_digest: str | None = None
+    models: Models | None = None
+    circumstances: Circumstances | None = None
+    utility: Terms | None = None
+    bound: Claim | None = None
+    hedged: bool | None = None
+    realized: Realized | None = None
 
     def __post_init__(self) -> None:
         for verdict in self.rules:
             if not verdict.allows(self.destination):
                 raise RouteError(f"decision contradicts the rule {verdict.name}")
+
+    def ended(self, trace_id: str, realized: Realized) -> "Decision":
+        """The same, with its trace and what came of it."""
+        return replace(self, id=trace_id, realized=realized)
 
     def to_json_dict(self) -> dict[str, Any]:
         """Plain JSON values; the destination's key is ``route``, as commands print it."""
@@ -123,15 +141,20 @@ class Decision:
             "policy_digest": self.policy_digest,
             "estimator_digest": self.estimator_digest,
             "decision_us": self.decision_us,
-            "asked": self.asked.to_json_dict() if self.asked else None,
-            "shadow": self.shadow.to_json_dict() if self.shadow else None,
+            "id": self.id,
+            "calibrator_digest": self.calibrator_digest,
+            "hedged": self.hedged,
+            **{name: part.to_json_dict() if part else None for name, part in self._parts().items()},
         }
+
+    def _parts(self) -> Mapping[str, Any]:
+        return {name: getattr(self, name) for name in _PARTS}
 
     @classmethod
     def from_json_dict(cls, value: Mapping[str, Any]) -> "Decision":
         """The exact inverse. Raises ``RouteError`` naming the key that is not as it should be.
 
-        ``asked`` and ``shadow`` may be missing: older records have neither.
+        Fields that default to ``None`` may be missing: older records do not have them.
         """
         try:
             return cls._read(Fields(value))
@@ -152,8 +175,17 @@ class Decision:
             policy_digest=fields.text("policy_digest"),
             estimator_digest=fields.optional_text("estimator_digest"),
             decision_us=fields.number("decision_us"),
-            asked=None if (part := fields.part("asked")) is None else Asked.read(part),
-            shadow=None if (part := fields.part("shadow")) is None else Shadow.read(part),
+            id=fields.optional_text("id") if fields.has("id") else None,
+            calibrator_digest=(
+                fields.optional_text("calibrator_digest")
+                if fields.has("calibrator_digest")
+                else None
+            ),
+            hedged=fields.optional_flag("hedged"),
+            **{
+                name: None if (part := fields.part(name)) is None else read(part)
+                for name, read in _PARTS.items()
+            },
         )
         fields.done()
         return decision
@@ -163,3 +195,14 @@ class Decision:
         from router.sentences import explain  # sentences are built from decisions
 
         return explain(self)
+
+
+_PARTS: Mapping[str, Callable[[Fields], Any]] = {
+    "asked": Asked.read,
+    "shadow": Shadow.read,
+    "models": Models.read,
+    "circumstances": Circumstances.read,
+    "utility": Terms.read,
+    "bound": Claim.read,
+    "realized": Realized.read,
+}

@@ -9,6 +9,7 @@ A bound is void while either says so. Monitors hold the latest values only; no c
 
 import math
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,16 +43,31 @@ class DriftMonitor:
     """
 
     def __init__(
-        self, reference: NDArray[np.float64], *, window: int = 200, false_alarm: float = 0.001
+        self,
+        reference: NDArray[np.float64],
+        *,
+        window: int = 200,
+        false_alarm: float = 0.001,
+        recent: Sequence[float] = (),
     ) -> None:
+        """``recent``: the window as an earlier monitor of the same reference left it."""
         if len(reference) < FEWEST or window < FEWEST:
             raise UsageError(f"a drift monitor needs at least {FEWEST} values on both sides")
         self._reference = np.sort(reference)
         self._window = window
-        self._recent: list[float] = []
+        self._recent: list[float] = list(recent)[: window - 1]
         # The two-sample limit, large-sample form: √(−ln(p/2)/2 · (n + m)/(n·m)).
         spread = 1 / window + 1 / len(reference)
         self._limit = math.sqrt(-math.log(false_alarm / 2) / 2 * spread)
+
+    @property
+    def recent(self) -> tuple[float, ...]:
+        """The window so far."""
+        return tuple(self._recent)
+
+    @property
+    def window(self) -> int:
+        return self._window
 
     def observe(self, value: float) -> Drift | None:
         """``None`` until a window is full. A value that is no number counts as the largest."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lanai.errors import ConfigError
+from router.bounds import Bounds
 from router.facts import RequestFacts
 from router.heads import Head
 from router.isotonic import IsotonicMap
@@ -21,6 +22,7 @@ from router.strict import Fields, Malformed
 
 __all__ = [
     "SCHEMA",
+    "AfterAnswer",
     "Estimate",
     "Estimator",
     "LogisticEstimator",
@@ -70,12 +72,56 @@ class MeasuredPair:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AfterAnswer:
+    """Heads over everything, the whole answer's statistics too; with a verdict of their own."""
+
+    predictive: bool
+    device_head: Head
+    cloud_head: Head
+
+    def estimate(self, values: Mapping[str, float | None]) -> Estimate:
+        return _estimate(self.device_head, self.cloud_head, values)
+
+    def to_json_dict(self) -> dict[str, Any]:
+        return {
+            "predictive": self.predictive,
+            "device_head": self.device_head.to_json_dict(),
+            "cloud_head": self.cloud_head.to_json_dict(),
+        }
+
+    @classmethod
+    def read(cls, fields: Fields) -> "AfterAnswer":
+        """Raises ``Malformed``."""
+        heads = cls(
+            predictive=fields.flag("predictive"),
+            device_head=Head.read(fields.fields("device_head")),
+            cloud_head=Head.read(fields.fields("cloud_head")),
+        )
+        fields.done()
+        return heads
+
+
 class Estimator(Protocol):
     @property
     def digest(self) -> str: ...
 
     @property
+    def calibrator_digest(self) -> str:
+        """Of the maps and bounds alone: they may be refitted without the heads."""
+
+    @property
     def pair(self) -> MeasuredPair: ...
+
+    @property
+    def bounds(self) -> Bounds: ...
+
+    @property
+    def reference(self) -> tuple[float, ...]:
+        """Scores P(device good) − P(cloud good) of the questions the bounds are about."""
+
+    @property
+    def after_answer(self) -> AfterAnswer | None: ...
 
     @property
     def predictive(self) -> bool:
@@ -112,17 +158,18 @@ class LogisticEstimator:
     probes: tuple[HiddenProbe, ...] = ()
     isotonic: Mapping[str, IsotonicMap] = field(default_factory=dict)
     """Signal to map, in place of ``alone`` where it was fitted."""
+    after_answer: AfterAnswer | None = None
+    bounds: Bounds = field(default_factory=Bounds)
+    reference: tuple[float, ...] = ()
     digest: str = field(default="", compare=False)
+    calibrator_digest: str = field(default="", compare=False)
 
     @property
     def hidden_state(self) -> bool:
         return bool(self.probes)
 
     def estimate(self, values: Mapping[str, float | None]) -> Estimate:
-        return Estimate(
-            device_good=self.device_head.probability(values),
-            cloud_good=self.cloud_head.probability(values),
-        )
+        return _estimate(self.device_head, self.cloud_head, values)
 
     def calibrate(self, signal: str, raw: float | None) -> float | None:
         if (fitted := self.isotonic.get(signal)) is not None:
@@ -148,6 +195,9 @@ class LogisticEstimator:
                 if self.isotonic
                 else {}
             ),
+            **({"after_answer": self.after_answer.to_json_dict()} if self.after_answer else {}),
+            **({"bounds": self.bounds.to_json_dict()} if self.bounds.overall else {}),
+            **({"reference": list(self.reference)} if self.reference else {}),
         }
 
     @classmethod
@@ -169,7 +219,7 @@ class LogisticEstimator:
 
 
 def shipped_estimator() -> LogisticEstimator:
-    """The estimator measured on the default pair by ``bench/router_thresholds.py``."""
+    """The estimator measured on the default pair by ``lanai bench estimator``."""
     text = resources.files("router").joinpath("default_estimator.json").read_text("utf-8")
     return LogisticEstimator.parse(text, name="the shipped estimator")
 
@@ -190,7 +240,13 @@ def _read(value: object) -> LogisticEstimator:
         measurement=fields.mapping("measurement"),
         probes=tuple(map(HiddenProbe.read, fields.each("probes"))) if fields.has("probes") else (),
         isotonic=_read_maps(fields) if fields.has("isotonic") else {},
+        after_answer=(
+            AfterAnswer.read(fields.fields("after_answer")) if fields.has("after_answer") else None
+        ),
+        bounds=Bounds.read(fields.fields("bounds")) if fields.has("bounds") else Bounds(),
+        reference=_numbers(fields, "reference") if fields.has("reference") else (),
         digest=_digest(value),
+        calibrator_digest=_calibrator_digest(value),
     )
     for part in (pair, alone, fields):
         part.done()
@@ -216,6 +272,19 @@ def _read_model(fields: Fields) -> MeasuredModel:
     )
     fields.done()
     return model
+
+
+def _estimate(device: Head, cloud: Head, values: Mapping[str, float | None]) -> Estimate:
+    return Estimate(device_good=device.probability(values), cloud_good=cloud.probability(values))
+
+
+def _numbers(fields: Fields, name: str) -> tuple[float, ...]:
+    return tuple(Fields({name: value}).number(name) for value in fields.items(name))
+
+
+def _calibrator_digest(value: object) -> str:
+    parts = ("alone", "isotonic", "bounds", "reference")
+    return _digest({part: value.get(part) for part in parts} if isinstance(value, dict) else {})
 
 
 def _digest(value: object) -> str:

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lanai.errors import RouteError, UsageError
+from router.strict import Fields
 
 __all__ = [
     "KeepBound",
@@ -66,6 +67,22 @@ class KeepBound:
             "requests": self.ahead,
             "regret_bound": round(self.regret_bound, 6),
         }
+
+    @classmethod
+    def read(cls, fields: Fields) -> "KeepBound":
+        """The inverse. Raises ``Malformed``."""
+        bound = cls(
+            alpha=fields.number("alpha"),
+            delta=fields.number("delta"),
+            threshold=fields.number("threshold"),
+            kept=fields.number("kept"),
+            losses=fields.integer("losses"),
+            questions=fields.integer("questions"),
+            ahead=fields.integer("requests"),
+            regret_bound=fields.number("regret_bound"),
+        )
+        fields.done()
+        return bound
 
 
 def bound_regret(

@@ -7,12 +7,25 @@ user's refusal stay where they are whatever it says. Errors name the key and its
 import hashlib
 import json
 import tomllib
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from lanai.errors import ConfigError
+from router.policy_parts import (
+    AfterAnswer,
+    Budget,
+    Costs,
+    Guarantee,
+    Hedge,
+    Raised,
+    Sessions,
+    Unsound,
+    within,
+)
 from router.strict import Fields, Malformed
 from router.vocabulary import DataClass
 
@@ -23,13 +36,16 @@ MAX_DRAFT_TOKENS = 256
 TRIPS = ("entropy_above", "margin_below", "repetition_above")
 
 
-class Unsound(ConfigError):
-    """A policy value out of range, or a contradiction. ``key`` is its name in the TOML."""
-
-    def __init__(self, key: str, problem: str) -> None:
-        super().__init__(f"policy: {key} {problem}")
-        self.key = key
-        self.problem = problem
+OPTIONAL: Mapping[str, tuple[str, Callable[[Fields], Any]]] = {
+    "data_class": ("raised", Raised.read),
+    "costs": ("costs", Costs.read),
+    "budget": ("budget", Budget.read),
+    "session": ("session", Sessions.read),
+    "hedge": ("hedge", Hedge.read),
+    "after_answer": ("after_answer", AfterAnswer.read),
+    "guarantee": ("guarantee", Guarantee.read),
+}
+"""Sections that may be left out: the policy's field, and what reads it."""
 
 
 @dataclass(frozen=True, kw_only=True)  # no slots: the digest is computed once and kept
@@ -44,6 +60,13 @@ class Policy:
     entropy_above: float | None = None
     margin_below: float | None = None
     repetition_above: float | None = None
+    raised: Raised = field(default_factory=Raised)
+    costs: Costs = field(default_factory=Costs)
+    budget: Budget | None = None
+    session: Sessions = field(default_factory=Sessions)
+    hedge: Hedge = field(default_factory=Hedge)
+    after_answer: AfterAnswer = field(default_factory=AfterAnswer)
+    guarantee: Guarantee | None = None
 
     def __post_init__(self) -> None:
         """Raises ``ConfigError`` on a value out of range or a contradiction."""
@@ -81,6 +104,7 @@ class Policy:
         """Hex SHA-256 of the canonical form: sorted JSON of the values, comments left out."""
         values = asdict(self) | {
             "consent_assumed_for": sorted(self.consent_assumed_for),
+            "raised": dict(self.raised.by),
             "schema": SCHEMA,
         }
         canonical = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -92,12 +116,14 @@ def _read(fields: Fields) -> Policy:
         raise Malformed("schema", f'must be "{SCHEMA}"')
     consent, prefill = fields.fields("consent"), fields.fields("prefill")
     early = fields.fields("early_decode")
+    optional = {section: fields.fields(section) for section in OPTIONAL if fields.has(section)}
     assumed_for = _data_classes(consent)
     escalate_above_benefit = prefill.number("escalate_above_benefit")
     tokens, window = early.integer("tokens"), early.integer("window")
     look_from_benefit = early.number("look_from_benefit")
-    trips = {trip: early.number(trip) for trip in TRIPS if early.has(trip)}
-    for part in (consent, prefill, early, fields):
+    trips: dict[str, Any] = {trip: early.number(trip) for trip in TRIPS if early.has(trip)}
+    parts = {OPTIONAL[name][0]: OPTIONAL[name][1](part) for name, part in optional.items()}
+    for part in (consent, prefill, early, *optional.values(), fields):
         part.done()
     return Policy(
         consent_assumed_for=assumed_for,
@@ -106,6 +132,7 @@ def _read(fields: Fields) -> Policy:
         early_decode_window=window,
         look_from_benefit=look_from_benefit,
         **trips,
+        **parts,
     )
 
 
@@ -124,14 +151,28 @@ def _check(policy: Policy) -> None:
     """Ranges first, then contradictions. Raises ``Unsound`` naming the key."""
     if DataClass.SECRET in policy.consent_assumed_for:
         raise Unsound("consent.assumed_for", "secret data never leaves the device")
-    _within("prefill.escalate_above_benefit", policy.escalate_above_benefit, -1, 1)
-    _within("early_decode.tokens", policy.early_decode_tokens, 0, MAX_DRAFT_TOKENS)
-    _within("early_decode.window", policy.early_decode_window, 1, MAX_DRAFT_TOKENS)
-    _within("early_decode.look_from_benefit", policy.look_from_benefit, -1, 1)
+    within("prefill.escalate_above_benefit", policy.escalate_above_benefit, -1, 1)
+    within("early_decode.tokens", policy.early_decode_tokens, 0, MAX_DRAFT_TOKENS)
+    within("early_decode.window", policy.early_decode_window, 1, MAX_DRAFT_TOKENS)
+    within("early_decode.look_from_benefit", policy.look_from_benefit, -1, 1)
     for trip, high in zip(TRIPS, (20.0, 1.0, 1.0), strict=True):
         if (value := getattr(policy, trip)) is not None:
-            _within(f"early_decode.{trip}", value, 0, high)
+            within(f"early_decode.{trip}", value, 0, high)
     _check_early_decode(policy)
+    policy.raised.check()
+    policy.costs.check()
+    if policy.budget is not None:
+        policy.budget.check(policy.costs)
+    if policy.guarantee is not None:
+        policy.guarantee.check()
+    _check_hedge(policy)
+
+
+def _check_hedge(policy: Policy) -> None:
+    within("hedge.within", policy.hedge.within, 0, 1)
+    looks_later = policy.early_decode_tokens or policy.after_answer.look
+    if policy.hedge.within and not looks_later:
+        raise Unsound("hedge.within", "opens a call that no later stage could use")
 
 
 def _check_early_decode(policy: Policy) -> None:
@@ -147,11 +188,6 @@ def _check_early_decode(policy: Policy) -> None:
             "early_decode.look_from_benefit",
             "is above prefill.escalate_above_benefit: no draft would be looked at",
         )
-
-
-def _within(key: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise Unsound(key, f"must be between {low:g} and {high:g}")
 
 
 def _line_of(key: str, text: str) -> int:

@@ -31,6 +31,10 @@ class Readings:
             values[signal.name] = self._read(signal, observation, estimator)
         return values
 
+    def values(self) -> Mapping[str, float | None]:
+        """Everything measured so far, by name."""
+        return {name: reading.raw for name, reading in self._readings.items()}
+
     def all(self) -> tuple[SignalReading, ...]:
         return tuple(self._readings.values())
 

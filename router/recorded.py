@@ -1,47 +1,133 @@
-"""What a Decision records beside itself: how the request was asked, and a shadow's word."""
+"""What a Decision records beside itself: the request as asked, a shadow's word, what came of it."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from router.facts import RequestFacts
 from router.strict import Fields, Malformed
-from router.vocabulary import DataClass, Destination, Mode, Reason
+from router.vocabulary import DataClass, Destination, Finding, Mode, Reason
 
-__all__ = ["Asked", "Shadow"]
+__all__ = ["Asked", "Models", "Realized", "Shadow"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What the app said of the request. ``consent`` ``None``: nobody was asked."""
+    """What the app said of the request, and what a detector found in it.
+
+    ``consent`` ``None``: nobody was asked. ``category`` only where a bound knows it: it is then a
+    word of the estimator's, not of the app's.
+    """
 
     mode: Mode
     data_class: DataClass
     consent: bool | None
+    found: tuple[Finding, ...] = ()
+    detector_us: float | None = None
+    category: str | None = None
 
     @classmethod
-    def of(cls, facts: RequestFacts) -> "Asked":
-        return cls(mode=facts.mode, data_class=facts.data_class, consent=facts.consent)
+    def of(cls, facts: RequestFacts, category: str | None = None) -> "Asked":
+        return cls(
+            mode=facts.mode,
+            data_class=facts.data_class,
+            consent=facts.consent,
+            found=facts.found,
+            detector_us=facts.detector_us,
+            category=category,
+        )
 
     def to_json_dict(self) -> dict[str, Any]:
         return {
             "mode": self.mode.value,
             "data_class": self.data_class.value,
             "consent": self.consent,
+            "found": [each.value for each in self.found],
+            "detector_us": self.detector_us,
+            "category": self.category,
         }
 
     @classmethod
-    def read(cls, fields: Fields) -> "Asked":
-        """Raises ``Malformed``."""
-        consent = fields.take("consent")
+    def read(cls, given: Fields) -> "Asked":
+        """Raises ``Malformed``. What was found may be missing: older records do not have it."""
+        consent = given.take("consent")
         if consent is not None and not isinstance(consent, bool):
-            raise Malformed(fields.named("consent"), "must be true, false or null")
+            raise Malformed(given.named("consent"), "must be true, false or null")
+        found = given.items("found") if given.has("found") else ()
         asked = cls(
-            mode=fields.word("mode", Mode),
-            data_class=fields.word("data_class", DataClass),
+            mode=given.word("mode", Mode),
+            data_class=given.word("data_class", DataClass),
             consent=consent,
+            found=tuple(Fields({"found": each}).word("found", Finding) for each in found),
+            detector_us=given.optional_number("detector_us") if given.has("detector_us") else None,
+            category=given.optional_text("category") if given.has("category") else None,
         )
-        fields.done()
+        given.done()
         return asked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Models:
+    """The pair the request was about: hashes where they are known, the cloud's name else."""
+
+    device_sha256: str | None
+    cloud_sha256: str | None
+    cloud: str | None
+
+    @classmethod
+    def of(cls, facts: RequestFacts) -> "Models":
+        return cls(
+            device_sha256=facts.device.weights_sha256,
+            cloud_sha256=facts.cloud.weights_sha256,
+            cloud=facts.cloud.model,
+        )
+
+    def to_json_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def read(cls, given: Fields) -> "Models":
+        """Raises ``Malformed``."""
+        models = cls(**{each.name: given.optional_text(each.name) for each in fields(cls)})
+        given.done()
+        return models
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Realized:
+    """What the request came to. ``outcome``: ``answered``, ``cancelled`` or an error's name."""
+
+    outcome: str
+    seconds: float
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cloud_requests: int = 0
+    """Sealed calls that were opened; each spent a token."""
+    wasted_requests: int = 0
+    """Of those, hedges that nobody needed."""
+    money: float = 0.0
+    """By the policy's tariff, wasted calls included."""
+    bytes_sent: int = 0
+    bytes_received: int = 0
+
+    def to_json_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def read(cls, given: Fields) -> "Realized":
+        """Raises ``Malformed``."""
+        realized = cls(
+            outcome=given.text("outcome"),
+            seconds=given.number("seconds"),
+            money=given.number("money"),
+            input_tokens=_optional_count(given, "input_tokens"),
+            output_tokens=_optional_count(given, "output_tokens"),
+            cloud_requests=given.integer("cloud_requests"),
+            wasted_requests=given.integer("wasted_requests"),
+            bytes_sent=given.integer("bytes_sent"),
+            bytes_received=given.integer("bytes_received"),
+        )
+        given.done()
+        return realized
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,12 +150,17 @@ class Shadow:
         }
 
     @classmethod
-    def read(cls, fields: Fields) -> "Shadow":
+    def read(cls, given: Fields) -> "Shadow":
         """Raises ``Malformed``."""
         shadow = cls(
-            policy_digest=fields.text("policy_digest"),
-            destination=fields.optional_word("route", Destination),
-            reason=fields.optional_word("reason", Reason),
+            policy_digest=given.text("policy_digest"),
+            destination=given.optional_word("route", Destination),
+            reason=given.optional_word("reason", Reason),
         )
-        fields.done()
+        given.done()
         return shadow
+
+
+def _optional_count(given: Fields, name: str) -> int | None:
+    value = given.optional_number(name)
+    return None if value is None else int(value)

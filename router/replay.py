@@ -2,12 +2,13 @@
 
 Only what a decision recorded is used:
 
-    1. The rules: the one rule that reads the policy, consent, is judged again by the data class and
-       consent that were recorded; other verdicts stand. Records from before these were kept, and
+    1. The rules: those that read the policy, data class and consent, are judged again by what was
+       said, found and consented to; other verdicts stand. Records from before these were kept, and
        what was decided after the cloud had failed, are taken as they were judged.
-    2. Decided by weighing: the estimator that weighed is asked again with the raw signals.
-    3. Weighed by an estimator that is not at hand, by a draft, now to be looked at in a draft, or
-       now to be weighed by signals that nobody measured: not replayed, and counted.
+    2. Decided by weighing: the estimator that weighed is asked again with the raw signals, and the
+       other policy prices the circumstances that were recorded.
+    3. Weighed by an estimator that is not at hand, by a draft or an answer, now to be looked at in
+       one, or now to be weighed by signals that nobody measured: not replayed, and counted.
 """
 
 from collections.abc import Iterable
@@ -15,18 +16,29 @@ from dataclasses import dataclass
 from typing import Any
 
 from lanai.errors import NoRoute
+from router.circumstances import Circumstances
 from router.decision import Decision
 from router.eligibility import Eligibility
 from router.estimator import Estimate, Estimator
 from router.policy import Policy
 from router.recorded import Asked
-from router.rules import ConsentRule
+from router.rules import ConsentRule, DataClassRule
 from router.vocabulary import Destination, Reason, Stage
-from router.weighing import weigh
+from router.weighing import looks_at_draft, stays_in_cloud, weigh
 
 __all__ = ["Replayed", "replay", "summary"]
 
-_WEIGHED = frozenset({Reason.CONFIDENT, Reason.LOW_CONFIDENCE, Reason.NOT_PREDICTIVE})
+_WEIGHED = frozenset(
+    {
+        Reason.CONFIDENT,
+        Reason.LOW_CONFIDENCE,
+        Reason.NOT_PREDICTIVE,
+        Reason.COST_OUTWEIGHED,
+        Reason.BUDGET_SPENT,
+    }
+)
+NOTHING_KNOWN = Circumstances(input_tokens=0, max_output_tokens=0)
+"""Of records from before circumstances were kept: then only the benefit is weighed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,23 +112,44 @@ def _now(
         settled = _judged(decision, decision.asked, policy).settle()
         if settled is not None:
             return settled[0]
+        if stays_in_cloud(policy, _seen(decision).session_on):
+            return Destination.CLOUD
     # 2. and 3. Weighing.
-    if decision.stage is Stage.EARLY_DECODE:
+    if decision.stage in (Stage.EARLY_DECODE, Stage.AFTER_ANSWER):
         return None
     if decision.reason in _WEIGHED:
-        found = weigh(estimate, policy, predictive=estimator.predictive) if estimate else None
-    elif decision.asked is None or decision.reason is Reason.NO_ESTIMATOR:
+        return _weighed(decision, policy, estimator, estimate) if estimate else None
+    if decision.asked is None or decision.reason is Reason.NO_ESTIMATOR:
         return decision.destination
-    else:  # A rule had settled it, and no longer does.
-        found = weigh(None, policy, predictive=estimator.predictive)
-    return found[0] if found else None
+    # A rule had settled it, and no longer does.
+    silent = not estimator.predictive and not policy.early_decode_tokens
+    return Destination.DEVICE if silent else None
+
+
+def _weighed(
+    decision: Decision, policy: Policy, estimator: Estimator, estimate: Estimate
+) -> Destination | None:
+    category = decision.asked.category if decision.asked else None
+    found = weigh(policy, estimator, estimate, _seen(decision), category).destination
+    later = found is Destination.DEVICE and looks_at_draft(policy, estimate)
+    return None if later else found
+
+
+def _seen(decision: Decision) -> Circumstances:
+    return decision.circumstances or NOTHING_KNOWN
 
 
 def _judged(decision: Decision, asked: Asked, policy: Policy) -> Eligibility:
-    consent = ConsentRule(assumed_for=policy.consent_assumed_for)
-    again = consent.verdict(asked.data_class, asked.consent)
-    verdicts = (again if each.name == again.name else each for each in decision.rules)
-    return Eligibility(mode=asked.mode, verdicts=tuple(verdicts))
+    data_class, consent = (
+        DataClassRule(raised=policy.raised),
+        ConsentRule(assumed_for=policy.consent_assumed_for, raised=policy.raised),
+    )
+    again = {
+        data_class.name: data_class.verdict(asked.data_class, asked.found),
+        consent.name: consent.verdict(asked.data_class, asked.found, asked.consent),
+    }
+    verdicts = tuple(again.get(each.name, each) for each in decision.rules)
+    return Eligibility(mode=asked.mode, verdicts=verdicts)
 
 
 def _estimate(decision: Decision, estimator: Estimator) -> Estimate | None:

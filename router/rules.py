@@ -1,9 +1,10 @@
 """Stage 0: hard rules, each with a name. A rule only ever removes a destination.
 
 Rules are judged in this order, and the first that removes a destination gives the reason:
-mode, data_class, consent, cloud_configured, cloud_reachable, cloud_verified, quota, device_ready,
-device_context, cloud_context. A rule whose fact cannot be known yet (the quota of a cloud that is
-not configured) leaves the matter to the rule that removes the destination for that very lack.
+mode, data_class, consent, cloud_configured, offline, cloud_reachable, cloud_verified, quota,
+device_ready, device_can, device_context, cloud_can, cloud_context. A rule whose fact cannot be
+known yet (the quota of a cloud that is not configured) leaves the matter to the rule that removes
+the destination for that very lack.
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ from typing import Protocol
 from router.decision import RuleVerdict
 from router.facts import RequestFacts
 from router.policy import Policy
-from router.vocabulary import DataClass, Mode, Reason
+from router.policy_parts import Raised
+from router.vocabulary import DataClass, Finding, Mode, Reason
 
 __all__ = ["Rule", "rules_of"]
 
@@ -30,14 +32,17 @@ def rules_of(policy: Policy) -> tuple[Rule, ...]:
     """All rules, in the order their reasons are reported."""
     return (
         ModeRule(),
-        DataClassRule(),
-        ConsentRule(assumed_for=policy.consent_assumed_for),
+        DataClassRule(raised=policy.raised),
+        ConsentRule(assumed_for=policy.consent_assumed_for, raised=policy.raised),
         CloudConfiguredRule(),
+        OfflineRule(),
         CloudReachableRule(),
         CloudVerifiedRule(),
         QuotaRule(),
         DeviceReadyRule(),
+        DeviceCanRule(),
         DeviceContextRule(),
+        CloudCanRule(),
         CloudContextRule(),
     )
 
@@ -67,14 +72,20 @@ class ModeRule:
         return _cloud(self.name, not kept_home, Reason.MODE_ONLY_ON_DEVICE)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DataClassRule:
-    """Secret data never leaves the device."""
+    """Secret data never leaves the device, whether the app said so or a finding raised it."""
 
+    raised: Raised
     name: str = "data_class"
 
     def judge(self, facts: RequestFacts) -> RuleVerdict:
-        return _cloud(self.name, facts.data_class is not DataClass.SECRET, Reason.DATA_SECRET)
+        return self.verdict(facts.data_class, facts.found)
+
+    def verdict(self, said: DataClass, found: tuple[Finding, ...]) -> RuleVerdict:
+        """The same by the facts it reads, for records that keep no others."""
+        raised = self.raised.raised(said, found)
+        return _cloud(self.name, raised is not DataClass.SECRET, Reason.DATA_SECRET)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,14 +93,19 @@ class ConsentRule:
     """No consent, no cloud. Where nobody was asked, the policy may assume it for a data class."""
 
     assumed_for: frozenset[DataClass]
+    raised: Raised
     name: str = "consent"
 
     def judge(self, facts: RequestFacts) -> RuleVerdict:
-        return self.verdict(facts.data_class, facts.consent)
+        return self.verdict(facts.data_class, facts.found, facts.consent)
 
-    def verdict(self, data_class: DataClass, consent: bool | None) -> RuleVerdict:
-        """The same by the two facts it reads, for records that keep no others."""
-        given = data_class in self.assumed_for if consent is None else consent
+    def verdict(
+        self, said: DataClass, found: tuple[Finding, ...], consent: bool | None
+    ) -> RuleVerdict:
+        """The same by the facts it reads, for records that keep no others."""
+        given = consent
+        if given is None:
+            given = self.raised.raised(said, found) in self.assumed_for
         return _cloud(self.name, given, Reason.NO_CONSENT)
 
 
@@ -99,6 +115,18 @@ class CloudConfiguredRule:
 
     def judge(self, facts: RequestFacts) -> RuleVerdict:
         return _cloud(self.name, facts.cloud.configured, Reason.CLOUD_NOT_CONFIGURED)
+
+
+@dataclass(frozen=True, slots=True)
+class OfflineRule:
+    """The device is known to have no network: nothing is tried."""
+
+    name: str = "offline"
+
+    def judge(self, facts: RequestFacts) -> RuleVerdict:
+        known = facts.cloud.configured
+        there = facts.device.state.online is not False
+        return _cloud(self.name, not known or there, Reason.OFFLINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +165,30 @@ class DeviceReadyRule:
 
     def judge(self, facts: RequestFacts) -> RuleVerdict:
         return _device(self.name, facts.device.ready, Reason.DEVICE_NOT_READY)
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceCanRule:
+    """The device's runtime has what the request needs."""
+
+    name: str = "device_can"
+
+    def judge(self, facts: RequestFacts) -> RuleVerdict:
+        known = facts.device.ready
+        able = facts.needs <= facts.device.can
+        return _device(self.name, not known or able, Reason.DEVICE_CANNOT)
+
+
+@dataclass(frozen=True, slots=True)
+class CloudCanRule:
+    """The same for the cluster."""
+
+    name: str = "cloud_can"
+
+    def judge(self, facts: RequestFacts) -> RuleVerdict:
+        known = facts.cloud.configured and facts.cloud.reachable
+        able = facts.needs <= facts.cloud.can
+        return _cloud(self.name, not known or able, Reason.CLOUD_CANNOT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,16 @@
 """One request's run through the router's stages.
 
-    0. Eligibility: rules remove destinations; a mode that prefers one side decides here.
-    1. Prefill: the estimator compares both sides; its benefit is held against the policy.
-    2. Early decode: a buffered draft may trip; after its last token the device keeps the request.
+    0. Eligibility: rules remove destinations; a mode that prefers one side decides here, and so
+       does a conversation that already went to the cloud.
+    1. Prefill: the estimator compares both sides; the benefit is held against the policy's price.
+    2. Early decode: a buffered draft may trip.
+    3. After the answer, where nobody has seen a character of it: validators, then the heads that
+       know the whole answer's statistics.
     Fall back: after a cloud failure before its first byte, where the rules allow the device.
 
-Each stage decides or passes on. The caller must act on the decision: show nothing of a draft before
-it, and never change the source after the first character.
+Each stage decides or opens a later one; the device keeps what no stage sends. The caller must act
+on the decision: show nothing of a draft before it, and never change the source after the first
+character.
 """
 
 from dataclasses import dataclass
@@ -17,13 +21,14 @@ from router.decision import Decision
 from router.drafts import tripped
 from router.eligibility import judge
 from router.estimator import Estimate, Estimator
-from router.facts import DecodeObservation, PrefillObservation, RequestFacts
+from router.facts import AnswerObservation, DecodeObservation, PrefillObservation, RequestFacts
 from router.readings import Readings
-from router.recorded import Asked, Shadow
+from router.recorded import Asked, Models, Shadow
 from router.sentences import rule_counterfactual, weighed_counterfactual
-from router.signals import PREFILL_SIGNALS
+from router.signals import ANSWER_SIGNALS, PREFILL_SIGNALS
 from router.stopwatch import Stopwatch
 from router.vocabulary import Destination, Reason, Stage
+from router.weighing import Weighed, affordable, looks_at_draft, stays_in_cloud, weigh
 
 if TYPE_CHECKING:  # a router begins runs, a run reads its router
     from router.routing import Router
@@ -42,10 +47,11 @@ class Observations:
     hidden_state: bool = False
     statistics: bool = False
     early_decode_tokens: int = 0
+    whole_answer: bool = False
 
 
 class RoutingRun:
-    """One request. Call ``eligibility``; while a stage returns ``None``, observe and call the next.
+    """One request. Call ``eligibility``; while a stage gives ``None``, observe what ``open`` says.
 
     Calls out of order are a ``UsageError``. Not for use from several threads.
     """
@@ -62,59 +68,109 @@ class RoutingRun:
         self._sent_to: Destination | None = None
         self._estimator = self._admitted()
         self._estimate: Estimate | None = None
+        self._weighed: Weighed | None = None
+        self._hedged: bool | None = None
         self._shadow: Shadow | None = None
+
+    @property
+    def open(self) -> Stage | None:
+        """The stage that waits for its observation."""
+        return self._open
 
     @property
     def needs(self) -> Observations:
         """What to observe for the stages still open."""
-        if self._estimator is None or self._open not in (Stage.PREFILL, Stage.EARLY_DECODE):
+        if self._open in (None, Stage.ELIGIBILITY):
             return Observations()
         return Observations(
-            hidden_state=self._estimator.hidden_state,
-            statistics=True,
-            early_decode_tokens=self._policy.early_decode_tokens,
+            hidden_state=self._estimator is not None and self._estimator.hidden_state,
+            statistics=self._estimator is not None,
+            early_decode_tokens=self._policy.early_decode_tokens if self._estimator else 0,
+            whole_answer=self._looks_at_answer,
         )
+
+    @property
+    def hedge(self) -> bool:
+        """Is it close, and may a later stage still send it? Then a call may be opened ahead."""
+        seen, estimate, reach = self._weighed, self._estimate, self._policy.hedge.within
+        if self._open not in (Stage.EARLY_DECODE, Stage.AFTER_ANSWER) or not reach:
+            return False
+        if seen is None or seen.price is None or estimate is None:
+            return False
+        near = abs(estimate.benefit - seen.price) <= reach
+        return near and affordable(self._policy, self._facts.circumstances)
+
+    def hedged(self) -> None:
+        """The caller did open a call."""
+        self._hedged = True
 
     def eligibility(self) -> Decision | None:
         """Stage 0. ``None``: both sides are left and the mode is auto. Raises ``NoRoute``."""
         with self._enter(Stage.ELIGIBILITY):
             settled = self._eligible.settle()
+            if settled is None and stays_in_cloud(self._policy, self._facts.session_on):
+                settled = Destination.CLOUD, Reason.SESSION_ESCALATED
             if settled is not None:
                 return self._by_rule(settled[0], Stage.ELIGIBILITY, settled[1])
-            if self._estimator is None:
+            if self._estimator is not None:
+                self._open = Stage.PREFILL
+            elif self._looks_at_answer:
+                self._open = Stage.AFTER_ANSWER
+            else:
                 return self._by_rule(Destination.DEVICE, Stage.ELIGIBILITY, Reason.NO_ESTIMATOR)
-            self._open = Stage.PREFILL
             return None
 
     def prefill(self, observation: PrefillObservation) -> Decision | None:
-        """Stage 1. ``None``: look at an early draft."""
+        """Stage 1. ``None``: look at an early draft, or at the answer."""
         with self._enter(Stage.PREFILL):
-            estimate = self._weigh(observation)
-            threshold = self._threshold()
-            if threshold is not None and estimate.device_good < threshold:
-                return self._weighed(Destination.CLOUD, Reason.LOW_CONFIDENCE, threshold)
-            policy = self._policy
-            if policy.early_decode_tokens and estimate.benefit >= policy.look_from_benefit:
-                self._open = Stage.EARLY_DECODE
-                return None
-            if threshold is None:
-                return self._by_rule(Destination.DEVICE, Stage.PREFILL, Reason.NOT_PREDICTIVE)
-            return self._weighed(Destination.DEVICE, Reason.CONFIDENT, threshold)
+            estimator = self._known_estimator()
+            signals = (*PREFILL_SIGNALS, *estimator.probes)
+            self._readings.measure(signals, observation, estimator)
+            estimate = self._estimate = estimator.estimate(self._readings.values())
+            found = self._weigh(estimator, estimate)
+            if found.destination is Destination.DEVICE:
+                if looks_at_draft(self._policy, estimate):
+                    self._open = Stage.EARLY_DECODE
+                elif self._looks_at_answer:
+                    self._open = Stage.AFTER_ANSWER
+                if self._open is not None:
+                    return None
+            return self._by_weighing(Stage.PREFILL)
 
     def early_decode(self, observation: DecodeObservation) -> Decision | None:
-        """Stage 2. ``None``: give more tokens. Decides at the policy's last, or when finished."""
+        """Stage 2. ``None``: give more tokens, or the answer. The device keeps what never trips."""
         with self._enter(Stage.EARLY_DECODE):
             stage = Stage.EARLY_DECODE
             signals = self._router.draft_signals
             trip = tripped(self._policy, self._readings.measure(signals, observation, None))
-            if trip is not None:
+            if trip is not None and affordable(self._policy, self._facts.circumstances):
                 reason = Reason.EARLY_DECODE_TRIPPED
                 return self._decide(Destination.CLOUD, stage, reason, trip.counterfactual)
-            if observation.finished or len(observation.ids) >= self._policy.early_decode_tokens:
-                otherwise = "would go to the cloud if its draft passed a limit of the policy"
-                return self._decide(Destination.DEVICE, stage, Reason.CONFIDENT, otherwise)
-            self._open = stage
-            return None
+            last = len(observation.ids) >= self._policy.early_decode_tokens
+            if not (observation.finished or last):
+                self._open = stage
+                return None
+            if self._looks_at_answer:
+                self._open = Stage.AFTER_ANSWER
+                return None
+            otherwise = "would go to the cloud if its draft passed a limit of the policy"
+            return self._decide(Destination.DEVICE, stage, Reason.CONFIDENT, otherwise)
+
+    def after_answer(self, observation: AnswerObservation) -> Decision:
+        """Stage 3, which always decides."""
+        with self._enter(Stage.AFTER_ANSWER):
+            stage, policy = Stage.AFTER_ANSWER, self._policy
+            invalid = not observation.valid and policy.after_answer.escalate_invalid
+            if invalid and affordable(policy, self._facts.circumstances):
+                return self._by_rule(Destination.CLOUD, stage, Reason.ANSWER_INVALID)
+            estimator = self._estimator
+            if estimator is None:
+                return self._by_rule(Destination.DEVICE, stage, Reason.NO_ESTIMATOR)
+            self._readings.measure(ANSWER_SIGNALS, observation, estimator)
+            if (heads := estimator.after_answer) is not None:
+                self._estimate = heads.estimate(self._readings.values())
+                self._weigh(estimator, self._estimate, predictive=heads.predictive)
+            return self._by_weighing(stage)
 
     def fall_back(self, cause: Reason, facts: RequestFacts) -> Decision | None:
         """After the cloud failed before its first byte; ``None`` when the rules forbid the device.
@@ -137,29 +193,50 @@ class RoutingRun:
         self._open = None
         return self._stopwatch
 
+    @property
+    def _looks_at_answer(self) -> bool:
+        """Only where that could change anything: a request with a form, or heads that can tell."""
+        if not (self._policy.after_answer.look and self._facts.unseen):
+            return False
+        heads = self._estimator.after_answer if self._estimator else None
+        return self._facts.has_form or (heads is not None and heads.predictive)
+
     def _admitted(self) -> Estimator | None:
         """The router's estimator, if it was measured on this request's pair of models."""
         estimator = self._router.estimator
         return estimator if estimator and estimator.pair.admits(self._facts) else None
 
-    def _weigh(self, observation: PrefillObservation) -> Estimate:
+    def _known_estimator(self) -> Estimator:
         if self._estimator is None:
             raise UsageError("no estimator fits this pair of models")
-        signals = (*PREFILL_SIGNALS, *self._estimator.probes)
-        values = self._readings.measure(signals, observation, self._estimator)
-        self._estimate = self._estimator.estimate(values)
-        return self._estimate
+        return self._estimator
+
+    def _weigh(
+        self, estimator: Estimator, estimate: Estimate, *, predictive: bool | None = None
+    ) -> Weighed:
+        self._weighed = weigh(
+            self._policy,
+            estimator,
+            estimate,
+            self._facts.circumstances,
+            self._facts.category,
+            predictive=predictive,
+        )
+        return self._weighed
 
     def _threshold(self) -> float | None:
-        """Confidence below which the cloud promises the benefit the policy asks for."""
-        if self._estimator is None or self._estimate is None or not self._estimator.predictive:
+        """Confidence below which the cloud promises what the policy asks for."""
+        if self._weighed is None or self._weighed.price is None or self._estimate is None:
             return None
-        return self._estimate.cloud_good - self._policy.escalate_above_benefit
+        return self._estimate.cloud_good - self._weighed.price
 
-    def _weighed(self, destination: Destination, reason: Reason, threshold: float) -> Decision:
-        confidence = self._estimate.device_good if self._estimate else 0.0
-        otherwise = weighed_counterfactual(destination, confidence, threshold)
-        return self._decide(destination, Stage.PREFILL, reason, otherwise)
+    def _by_weighing(self, stage: Stage) -> Decision:
+        found, threshold = self._weighed, self._threshold()
+        if found is None or threshold is None or self._estimate is None:
+            return self._by_rule(Destination.DEVICE, stage, Reason.NOT_PREDICTIVE)
+        confidence = self._estimate.device_good
+        otherwise = weighed_counterfactual(found.reason, confidence, threshold, found.terms)
+        return self._decide(found.destination, stage, found.reason, otherwise)
 
     def _by_rule(self, destination: Destination, stage: Stage, reason: Reason) -> Decision:
         return self._decide(destination, stage, reason, rule_counterfactual(reason, self._facts))
@@ -167,7 +244,8 @@ class RoutingRun:
     def _decide(
         self, destination: Destination, stage: Stage, reason: Reason, counterfactual: str
     ) -> Decision:
-        estimate, estimator = self._estimate, self._estimator
+        estimate, estimator, weighed = self._estimate, self._estimator, self._weighed
+        weighing = estimator if estimate else None
         self._sent_to = destination
         self._ask_shadow()
         return Decision(
@@ -180,11 +258,23 @@ class RoutingRun:
             rules=self._eligible.verdicts,
             signals=self._readings.all(),
             policy_digest=self._policy.digest,
-            estimator_digest=estimator.digest if estimator and estimate else None,
+            estimator_digest=weighing.digest if weighing else None,
+            calibrator_digest=weighing.calibrator_digest if weighing else None,
             decision_us=self._stopwatch.us,
-            asked=Asked.of(self._facts),
+            asked=self._asked(),
             shadow=self._shadow,
+            models=Models.of(self._facts),
+            circumstances=self._facts.circumstances,
+            utility=weighed.terms if weighed else None,
+            bound=weighed.claim if weighed else None,
+            hedged=self._hedged,
         )
+
+    def _asked(self) -> Asked:
+        """The app's category only where a bound knows it: a free word could be anything."""
+        category = self._facts.category
+        known = self._estimator.bounds.known(category) if self._estimator else None
+        return Asked.of(self._facts, known)
 
     def _ask_shadow(self) -> None:
         """Once, by what was known when the request was first decided; a fall back keeps it."""

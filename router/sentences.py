@@ -11,8 +11,10 @@ from router.facts import RequestFacts
 from router.vocabulary import Destination, Reason, Stage
 
 if TYPE_CHECKING:  # decisions explain themselves through this module
+    from router.bounds import Claim
     from router.decision import Decision, RuleVerdict, SignalReading
-    from router.recorded import Asked, Shadow
+    from router.recorded import Asked, Realized, Shadow
+    from router.utility import Terms
 
 __all__ = ["HINTS", "explain", "number", "rule_counterfactual", "weighed_counterfactual"]
 
@@ -23,6 +25,9 @@ REASONS: Final[Mapping[Reason, str]] = {
     Reason.MODE_PREFER_IN_CLOUD: "the mode prefers the cloud",
     Reason.DATA_SECRET: "the data are secret and never leave the device",
     Reason.NO_CONSENT: "there is no consent for the request to leave the device",
+    Reason.OFFLINE: "the device has no network",
+    Reason.DEVICE_CANNOT: "the device's runtime lacks what the request needs",
+    Reason.CLOUD_CANNOT: "the cluster lacks what the request needs",
     Reason.CLOUD_NOT_CONFIGURED: "no cluster is enrolled",
     Reason.CLOUD_UNREACHABLE: "the cloud cannot be reached",
     Reason.CLOUD_NOT_VERIFIED: "no node of the cloud passed verification",
@@ -32,6 +37,10 @@ REASONS: Final[Mapping[Reason, str]] = {
     Reason.OVER_CLOUD_CONTEXT: "prompt and answer do not fit the cloud model's context",
     Reason.CONFIDENT: "the device model's own signals stayed above the threshold",
     Reason.LOW_CONFIDENCE: "the signals predict that the cloud would answer better",
+    Reason.SESSION_ESCALATED: "this conversation is in the cloud already, and stays there",
+    Reason.COST_OUTWEIGHED: "the cloud would answer better, but not by what it costs now",
+    Reason.BUDGET_SPENT: "the cloud would be worth it, but the day's money is spent",
+    Reason.ANSWER_INVALID: "the device's answer failed the request's own validators, unseen",
     Reason.EARLY_DECODE_TRIPPED: "the device's draft was uncertain or repeated itself",
     Reason.NO_ESTIMATOR: "no estimator was measured for this pair of models, so rules alone decide",
     Reason.NOT_PREDICTIVE: (
@@ -45,6 +54,9 @@ HINTS: Final[Mapping[Reason, str]] = {
     Reason.MODE_ONLY_IN_CLOUD: "use another mode",
     Reason.DATA_SECRET: "secret data need the device: shorten the prompt or pull the device model",
     Reason.NO_CONSENT: "ask the user for consent, or shorten the prompt to fit the device",
+    Reason.OFFLINE: "connect the device, or use a mode that allows the device",
+    Reason.DEVICE_CANNOT: "use a mode that allows the cloud",
+    Reason.CLOUD_CANNOT: "use a mode that allows the device",
     Reason.CLOUD_NOT_CONFIGURED: "start a cluster with `lanai cloud up --profile development`",
     Reason.CLOUD_UNREACHABLE: "see `lanai doctor`; `lanai cloud status` shows a local cluster",
     Reason.CLOUD_NOT_VERIFIED: "see `lanai attest show`; nothing is sent to an unverified node",
@@ -61,6 +73,11 @@ _CONDITIONS: Final[Mapping[Reason, str]] = {
     Reason.MODE_PREFER_IN_CLOUD: "would stay on the device only if the cloud could not answer",
     Reason.DATA_SECRET: "would stay on the device at any confidence, in any mode",
     Reason.NO_CONSENT: "would consider the cloud with the user's consent",
+    Reason.OFFLINE: "would consider the cloud once there is a network",
+    Reason.DEVICE_CANNOT: "would consider the device once its runtime has it",
+    Reason.CLOUD_CANNOT: "would consider the cloud once it has it",
+    Reason.SESSION_ESCALATED: "would be weighed anew in a conversation of its own",
+    Reason.ANSWER_INVALID: "would have stayed on the device with an answer of the asked form",
     Reason.CLOUD_NOT_CONFIGURED: "would consider the cloud once a cluster is enrolled",
     Reason.CLOUD_UNREACHABLE: "would consider the cloud once it can be reached",
     Reason.CLOUD_NOT_VERIFIED: "would consider the cloud once one of its nodes is verified",
@@ -75,6 +92,7 @@ _STAGES: Final[Mapping[Stage, str]] = {
     Stage.ELIGIBILITY: "before the model ran",
     Stage.PREFILL: "after the prompt was read",
     Stage.EARLY_DECODE: "after the first tokens of a draft",
+    Stage.AFTER_ANSWER: "after the device's whole answer, before it was shown",
     Stage.FALLBACK: "after the cloud was tried",
 }
 
@@ -95,11 +113,17 @@ def rule_counterfactual(reason: Reason, facts: RequestFacts) -> str:
     return _CONDITIONS[reason]
 
 
-def weighed_counterfactual(destination: Destination, confidence: float, threshold: float) -> str:
+def weighed_counterfactual(
+    reason: Reason, confidence: float, threshold: float, terms: "Terms"
+) -> str:
     """What would have changed a decision made by confidence against a threshold."""
     limit = number(threshold, confidence)
-    if destination is Destination.CLOUD:
+    if reason is Reason.LOW_CONFIDENCE:
         return f"would have stayed on the device at confidence {limit} or above"
+    if reason is Reason.BUDGET_SPENT:
+        return "would go to the cloud once the budget has money for it again"
+    if reason is Reason.COST_OUTWEIGHED:
+        return f"would go to the cloud at a price below {number(terms.price)} right answers"
     if threshold <= 0:
         return "would stay on the device at any confidence: the cloud promises too little"
     return f"would go to the cloud at confidence below {limit}"
@@ -112,10 +136,13 @@ def explain(decision: "Decision") -> str:
         f"Runs {where}, decided {_STAGES[decision.stage]}: {REASONS[decision.reason]}.",
         *([_asked(decision.asked)] if decision.asked else []),
         *_confidence(decision),
+        *([_price(decision.utility)] if decision.utility else []),
+        *([_bound(decision.bound)] if decision.bound else []),
         _rules(decision.rules),
         *map(_signal, decision.signals),
         f"It {decision.counterfactual}.",
         *([_shadow(decision.shadow)] if decision.shadow else []),
+        *([_realized(decision.realized)] if decision.realized else []),
         f"The router took {decision.decision_us:.0f} µs under policy {decision.policy_digest[:12]}"
         + (f", estimator {decision.estimator_digest[:12]}." if decision.estimator_digest else "."),
     ]
@@ -133,7 +160,37 @@ def _confidence(decision: "Decision") -> list[str]:
 
 def _asked(asked: "Asked") -> str:
     words = {None: "nobody asked for consent", True: "with consent", False: "consent refused"}
-    return f"Asked in mode {asked.mode} with {asked.data_class} data, {words[asked.consent]}."
+    said = f"Asked in mode {asked.mode} with {asked.data_class} data, {words[asked.consent]}."
+    if not asked.found:
+        return said
+    return f"{said} A detector on the device found: {', '.join(asked.found)}."
+
+
+def _price(terms: "Terms") -> str:
+    named = {name: getattr(terms, name) for name in ("money", "latency", "energy", "quota")}
+    costs = ", ".join(f"{name} {value:+.3f}" for name, value in named.items() if value)
+    if not costs:
+        return f"Asked of the cloud: {number(terms.price)} right answers more."
+    return (
+        f"Asked of the cloud: {number(terms.asked)} right answers more, and its costs "
+        f"({costs}) at weight {terms.weight:.3g}: {number(terms.price, terms.asked)} in all."
+    )
+
+
+def _bound(claim: "Claim") -> str:
+    if claim.alpha is None or claim.delta is None:
+        return f"No bound of regret is claimed: {claim.refused}."
+    of = f" among requests of the kind {claim.category}" if claim.category else ""
+    return (
+        f"Regret{of} is at most {claim.alpha:g} per request, with confidence {1 - claim.delta:g}."
+    )
+
+
+def _realized(realized: "Realized") -> str:
+    said = f"It came to {realized.outcome} after {realized.seconds:.2f} s"
+    if realized.cloud_requests:
+        said += f", {realized.cloud_requests} sealed calls ({realized.wasted_requests} wasted)"
+    return said + (f", {realized.money:g} of money." if realized.money else ".")
 
 
 def _shadow(shadow: "Shadow") -> str:

@@ -13,12 +13,17 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from router.facts import DecodeObservation, PrefillObservation
+from router.facts import AnswerObservation, DecodeObservation, PrefillObservation
 from router.policy import Policy
 from router.vocabulary import Stage
 
 __all__ = [
+    "ANSWER_SIGNALS",
     "PREFILL_SIGNALS",
+    "AnswerEntropy",
+    "AnswerLength",
+    "AnswerMargin",
+    "AnswerSurprise",
     "DraftEntropy",
     "DraftMargin",
     "DraftRepetition",
@@ -30,7 +35,9 @@ __all__ = [
     "draft_signals",
 ]
 
-Observed = TypeVar("Observed", PrefillObservation, DecodeObservation, contravariant=True)
+Observed = TypeVar(
+    "Observed", PrefillObservation, DecodeObservation, AnswerObservation, contravariant=True
+)
 
 REPEATED_RUN = 3
 """Tokens in a run that counts as repeated when it stood in the draft before."""
@@ -139,6 +146,65 @@ class DraftRepetition:
         repeated = _ends_repeated_run(observation.ids.tolist())
         means = _rolling_means(repeated, self.window, observation.finished)
         return float(means.max()) if means.size else None
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerSurprise:
+    """Mean −ln of the likeliest token's probability over the whole answer, nats."""
+
+    name: str = "answer_surprise"
+    stage: Stage = Stage.AFTER_ANSWER
+
+    def measure(self, observation: AnswerObservation) -> float | None:
+        chances = observation.top_probability
+        if not len(chances) or not bool(((chances > 0) & (chances <= 1)).all()):
+            return None
+        return _finite(float(-np.log(chances).mean()))
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerEntropy:
+    """Mean entropy over the whole answer, nats."""
+
+    name: str = "answer_entropy"
+    stage: Stage = Stage.AFTER_ANSWER
+
+    def measure(self, observation: AnswerObservation) -> float | None:
+        entropy = observation.entropy
+        return _finite(float(entropy.mean())) if len(entropy) else None
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerMargin:
+    """The lower decile of the margins of the whole answer: its least certain places."""
+
+    name: str = "answer_margin"
+    stage: Stage = Stage.AFTER_ANSWER
+
+    def measure(self, observation: AnswerObservation) -> float | None:
+        margin = observation.margin
+        if not len(margin) or not np.isfinite(margin).all():
+            return None
+        return float(np.quantile(margin, 0.1))
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerLength:
+    """ln of one more than the answer's tokens."""
+
+    name: str = "answer_length"
+    stage: Stage = Stage.AFTER_ANSWER
+
+    def measure(self, observation: AnswerObservation) -> float | None:
+        return math.log1p(len(observation.entropy))
+
+
+ANSWER_SIGNALS: tuple[Signal[AnswerObservation], ...] = (
+    AnswerSurprise(),
+    AnswerEntropy(),
+    AnswerMargin(),
+    AnswerLength(),
+)
 
 
 def draft_signals(policy: Policy) -> tuple[Signal[DecodeObservation], ...]:

@@ -68,6 +68,11 @@ class Fields:
             raise Malformed(self.named(key), "must be true or false")
         return value
 
+    def optional_flag(self, key: str) -> bool | None:
+        """``None`` where it is missing or null."""
+        value = self.take(key) if self.has(key) else None
+        return None if value is None else self._again(key, value).flag(key)
+
     def integer(self, key: str) -> int:
         value = self.take(key)
         if not isinstance(value, int) or isinstance(value, bool):

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lanai.errors import UsageError
-from router.estimator import LogisticEstimator, MeasuredPair
+from router.estimator import AfterAnswer, LogisticEstimator, MeasuredPair
 from router.evaluation import (
     Outcomes,
     Predicted,
@@ -30,6 +30,8 @@ from router.evaluation import (
 from router.fitting import fit_head, fold_numbers, probabilities
 from router.isotonic import CalibrationKey, IsotonicMap
 from router.probe import HiddenProbe
+from router.promises import bounds_of, reference_of, worth_beside
+from router.signals import ANSWER_SIGNALS
 
 __all__ = ["FAMILIES", "Labelled", "train", "worth_of"]
 
@@ -43,11 +45,14 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
     "hidden_state": PROBES,
     "first_token": ("first_token_entropy", "first_token_margin", "first_token_surprise"),
     "early_decode": ("draft_entropy", "draft_margin", "draft_repetition"),
+    "answer": tuple(signal.name for signal in ANSWER_SIGNALS),
     "prompt": ("prompt_length",),
     "category": (),
 }
 AT_PREFILL = ("hidden_state", "first_token", "prompt")
-"""What a running router has before the first token; the heads that are kept use these."""
+"""What a running router has before the first token; the heads that decide there use these."""
+AFTER_ANSWER = (*AT_PREFILL, "early_decode", "answer")
+"""What it has when the whole answer is there and nobody has seen it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +99,7 @@ def worth_of(labelled: Labelled, families: Sequence[str], folds: Folds) -> dict[
 
 def ablation(labelled: Labelled, progress: Callable[[int, int], None]) -> dict[str, dict[str, Any]]:
     """Each family alone, all, and all but one."""
-    held = [name for name in FAMILIES if name != "hidden_state" or labelled.hidden is not None]
+    held = _measured_families(labelled, tuple(FAMILIES))
     sets = {f"only {name}": [name] for name in held} | {"all": held}
     sets |= {f"all but {name}": [other for other in held if other != name] for name in held}
     folds, table = labelled.folds, {}
@@ -117,7 +122,9 @@ def train(
     out, labelled = labelled.outcomes, _with_categories(labelled)
     if len(set(out.groups)) < FEWEST:
         raise UsageError(f"needs at least {FEWEST} questions", hint="some hundred are better")
-    families = [f for f in AT_PREFILL if f != "hidden_state" or labelled.hidden is not None]
+    families = _measured_families(labelled, AT_PREFILL)
+    later = _measured_families(labelled, AFTER_ANSWER)
+    held_out = _held_out(labelled, families, labelled.folds)
     figures: dict[str, Any] = {
         "labels": len(labelled.categories),
         "accuracy": {
@@ -127,10 +134,15 @@ def train(
         },
         "auroc": worth_of(labelled, families, labelled.folds),
         "gates": _gates(labelled, families, price),
+        "gates_after_answer": _gates(labelled, later, price),
+        "worth": _worth(labelled, held_out, _held_out(labelled, later, labelled.folds)),
         "ablation": ablation(labelled, progress),
     }
-    figures["predictive"] = all(gate["held"] for gate in figures["gates"].values())
-    columns = _columns(labelled, families, _cross_fitted(labelled))
+    for name, gates in (("predictive", "gates"), ("predictive_after", "gates_after_answer")):
+        figures[name] = all(gate["held"] for gate in figures[gates].values())
+    score, crossed = held_out[0] - held_out[1], _cross_fitted(labelled)
+    columns = _columns(labelled, families, crossed)
+    whole = _columns(labelled, later, crossed)
     estimator = LogisticEstimator(
         pair=pair,
         predictive=bool(figures["predictive"]),
@@ -139,9 +151,33 @@ def train(
         alone={},
         isotonic=_maps(columns, out, pair.device.weights_sha256, quantization),
         probes=_probes(labelled),
+        after_answer=AfterAnswer(
+            predictive=bool(figures["predictive_after"]),
+            device_head=fit_head(whole, out.device_good, out.groups),
+            cloud_head=fit_head(whole, out.cloud_good, out.groups),
+        ),
+        bounds=bounds_of(score, out, labelled.categories),
+        reference=reference_of(score),
         measurement={**provenance, **figures, "price": price},
     )
     return estimator, figures
+
+
+def _measured_families(labelled: Labelled, families: Sequence[str]) -> list[str]:
+    """Those of which this set has anything."""
+    absent = {"hidden_state"} if labelled.hidden is None else set[str]()
+    if not any(name in labelled.columns for name in FAMILIES["answer"]):
+        absent.add("answer")
+    return [family for family in families if family not in absent]
+
+
+def _worth(
+    labelled: Labelled, early: tuple[Floats, Floats], late: tuple[Floats, Floats]
+) -> dict[str, Any]:
+    """APGR without and with the answer's own confidence, beside length, chance and the oracle."""
+    rankings = {"at_prefill": early[1] - early[0], "with_answer": late[1] - late[0]}
+    length = labelled.columns.get("prompt_length")
+    return worth_beside(rankings, length, labelled.outcomes, labelled.folds)
 
 
 def _held_out(labelled: Labelled, families: Sequence[str], folds: Folds) -> tuple[Floats, Floats]:

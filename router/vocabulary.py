@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-__all__ = ["DataClass", "Destination", "Mode", "Reason", "Stage"]
+__all__ = ["Capability", "DataClass", "Destination", "Finding", "Mode", "Reason", "Stage"]
 
 
 class Destination(StrEnum):
@@ -28,12 +28,34 @@ class DataClass(StrEnum):
     SECRET = "secret"  # noqa: S105  a class of data, not a secret
 
 
+class Finding(StrEnum):
+    """What a detector on the device found in the text: the kind, never the place or the value."""
+
+    CREDENTIAL = "credential"
+    CARD = "card"
+    BANK_ACCOUNT = "bank_account"
+    NATIONAL_ID = "national_id"
+    HEALTH = "health"
+    CONTACT = "contact"
+    NAME = "name"
+
+
+class Capability(StrEnum):
+    """What a request may need of the side that answers it."""
+
+    TOOLS = "tools"
+    OUTPUT_FORM = "output_form"
+    """JSON schema, regular expression or closed choices."""
+    ADAPTER = "adapter"
+
+
 class Stage(StrEnum):
     """When the decision fell."""
 
     ELIGIBILITY = "eligibility"
     PREFILL = "prefill"
     EARLY_DECODE = "early_decode"
+    AFTER_ANSWER = "after_answer"
     FALLBACK = "fallback"
 
 
@@ -46,6 +68,9 @@ class Reason(StrEnum):
     MODE_PREFER_IN_CLOUD = "mode_prefer_in_cloud"
     DATA_SECRET = "data_secret"  # noqa: S105
     NO_CONSENT = "no_consent"
+    OFFLINE = "offline"
+    DEVICE_CANNOT = "device_cannot"
+    CLOUD_CANNOT = "cloud_cannot"
     CLOUD_NOT_CONFIGURED = "cloud_not_configured"
     CLOUD_UNREACHABLE = "cloud_unreachable"
     CLOUD_NOT_VERIFIED = "cloud_not_verified"
@@ -57,6 +82,14 @@ class Reason(StrEnum):
     """The device model's own signals stayed above the threshold."""
     LOW_CONFIDENCE = "low_confidence"
     """Prefill signals predict that the cloud would answer better."""
+    SESSION_ESCALATED = "session_escalated"
+    """An earlier turn of this conversation ran in the cloud, and the policy keeps it there."""
+    COST_OUTWEIGHED = "cost_outweighed"
+    """The cloud promises more than the policy asks for, but not what it costs now."""
+    BUDGET_SPENT = "budget_spent"
+    """The cloud would be worth it, but the day's money is spent."""
+    ANSWER_INVALID = "answer_invalid"
+    """The device's whole answer failed the request's own validators, unseen."""
     EARLY_DECODE_TRIPPED = "early_decode_tripped"
     """The buffered draft was uncertain or repeated itself."""
     NO_ESTIMATOR = "no_estimator"

@@ -20,14 +20,18 @@ __all__ = [
     "FIGURES",
     "SHARES",
     "Judged",
+    "Rankings",
     "baselines",
     "group_rows",
+    "judge_grades",
     "judge_rankings",
     "shown",
     "worth_json",
 ]
 
 Floats = NDArray[np.float64]
+Rankings = Mapping[str, Floats]
+"""By name, shapes (questions,); higher goes to the cloud first."""
 
 RESAMPLES = 1000
 HULL_RESAMPLES = 200
@@ -68,11 +72,18 @@ def baselines(results: Results) -> dict[str, Floats]:
 
 
 def judge_rankings(
-    rankings: Mapping[str, Floats], results: Results, groups: Sequence[str], *, seed: int = 0
+    rankings: Rankings, results: Results, groups: Sequence[str], *, seed: int = 0
 ) -> dict[str, Judged]:
     """Every ranking on the same resamples of whole groups."""
-    weights = _Draws(groups, seed)
-    return {name: _judge(scores, results, weights) for name, scores in rankings.items()}
+    return judge_grades(rankings, results.weak, results.strong, groups, seed=seed)
+
+
+def judge_grades(
+    rankings: Rankings, device: Floats, cloud: Floats, groups: Sequence[str], *, seed: int = 0
+) -> dict[str, Judged]:
+    """The same from both sides' grades alone, 0 or 1."""
+    draws = _Draws(groups, seed)
+    return {name: _judge(scores, device, cloud, draws) for name, scores in rankings.items()}
 
 
 def worth_json(judged: Mapping[str, Judged], router: str, results: Results) -> dict[str, Any]:
@@ -153,11 +164,11 @@ class _Draws:
             yield random.multinomial(count, even, size=size)[:, self._group].astype(np.float64)
 
 
-def _judge(scores: Floats, results: Results, draws: _Draws) -> Judged:
-    plain = DeferralCurve.of(scores, results.weak, results.strong)
+def _judge(scores: Floats, device: Floats, cloud: Floats, draws: _Draws) -> Judged:
+    plain = DeferralCurve.of(scores, device, cloud)
     parts = []
     for place, weights in enumerate(draws.chunks(RESAMPLES)):
-        curve = DeferralCurve.of(scores, results.weak, results.strong, weights)
+        curve = DeferralCurve.of(scores, device, cloud, weights)
         parts.append(_all(curve, hull=place * CHUNK < HULL_RESAMPLES))
     return Judged(
         curve=plain,

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from device_agent.traces import SpanRecord, TraceStore, traces_path
@@ -12,6 +12,7 @@ from lanai.cli.mount import run
 from lanai.errors import ConfigError, RouteError
 from lanai.folders import Folders
 from router import DataClass, Decision, Destination, Estimate, Mode, Reason, Router
+from router.circumstances import Circumstances
 from router.policy import Policy
 from router.weighing import weigh
 
@@ -112,10 +113,11 @@ def test_a_fall_back_keeps_the_first_word(make_facts, make_policy, make_estimato
     assert fallen.shadow.reason is Reason.CONFIDENT
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     device=st.floats(0, 1), cloud=st.floats(0, 1), asked=st.floats(-1, 1), predictive=st.booleans()
 )
-def test_weighing_never_sends_without_the_benefit(device, cloud, asked, predictive):
+def test_weighing_never_sends_without_the_benefit(make_estimator, device, cloud, asked, predictive):
     """The cloud is named only by a predictive estimate of more than the policy asks for."""
     policy = Policy(
         consent_assumed_for=frozenset(),
@@ -125,9 +127,10 @@ def test_weighing_never_sends_without_the_benefit(device, cloud, asked, predicti
         look_from_benefit=-1.0,
     )
     estimate = Estimate(device_good=device, cloud_good=cloud)
-    destination, _ = weigh(estimate, policy, predictive=predictive)
+    seen = Circumstances(input_tokens=1, max_output_tokens=1)
+    found = weigh(policy, make_estimator(predictive=predictive), estimate, seen)
     sent = predictive and device < cloud - asked
-    assert (destination is Destination.CLOUD) == sent
+    assert (found.destination is Destination.CLOUD) == sent
 
 
 def test_a_shadow_is_read_back_and_shown(

@@ -47,7 +47,7 @@ def test_the_digest_is_of_the_values_not_of_the_text():
 )
 def test_a_wrong_policy_is_refused_by_line_and_key(before, after, named):
     """Unknown keys, wrong types, ranges and contradictions each name the line that is at fault."""
-    text = SHIPPED.replace(before, after)
+    text = SHIPPED.replace(before, after, 1)
     assert text != SHIPPED
     with pytest.raises(ConfigError) as caught:
         Policy.parse(text, name="my.toml")

@@ -107,6 +107,6 @@ def test_every_rule_gives_its_verdict(make_facts, make_policy):
     """The record holds all rules by name, also those after the one that settled it."""
     facts = make_facts(mode=Mode.ONLY_ON_DEVICE, consent=False, cloud={"tokens_left": False})
     rules = {v.name: v for v in Router(make_policy()).begin(facts).eligibility().rules}
-    assert len(rules) == 10
+    assert len(rules) == 13
     assert [name for name, v in rules.items() if v.reason] == ["mode", "consent", "quota"]
     assert rules["data_class"].allows_cloud
