@@ -6,7 +6,7 @@ crypto path. The thread starts with the agent and ends with ``close``.
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterable, Iterator
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ from device_agent.session import AsyncSession, AsyncStream
 from inference.text import ChatMessage
 from lanai.errors import UsageError
 from lanai.folders import Folders
+from router.decision import Decision
 from router.vocabulary import DataClass, Mode
 
 __all__ = ["Agent", "Session", "Stream"]
@@ -127,6 +128,10 @@ class Session:
     def transcript(self) -> tuple[ChatMessage, ...]:
         return self._session.transcript
 
+    def restore(self, messages: Iterable[ChatMessage]) -> None:
+        """Go on after ``messages``, which replace all that was said here."""
+        self._session.restore(messages)
+
     def respond(
         self,
         prompt: str,
@@ -186,6 +191,16 @@ class Stream:
         if event is None:
             raise StopIteration
         return event
+
+    @property
+    def trace_id(self) -> str:
+        """Of the request's trace."""
+        return self._stream.trace_id
+
+    @property
+    def decision(self) -> Decision | None:
+        """Where the answer comes from and why; it stands once the first piece has come."""
+        return self._stream.decision
 
     @property
     def final(self) -> Reply:
