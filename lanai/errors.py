@@ -13,6 +13,9 @@
     │   ├── ContextOverflow                  limit, used (tokens)
     │   ├── EngineCrashed                    the child ended; its requests failed, the app lives
     │   └── EngineClosed
+    ├── AnswerError                          an answer came and cannot be used
+    │   ├── ValidationFailed                 cut_off: max_tokens ended it before its form did
+    │   └── ToolFailed                       name: of the tool whose failure ends the request
     ├── RouteError
     │   └── NoRoute                          the rules leave neither device nor cloud
     ├── CloudError
@@ -40,6 +43,7 @@ An error carries data and a hint for a person; never a prompt, an answer or a to
 from enum import StrEnum
 
 __all__ = [
+    "AnswerError",
     "AuditError",
     "ChecksumMismatch",
     "CloudError",
@@ -68,11 +72,13 @@ __all__ = [
     "StoreError",
     "StreamInterrupted",
     "TokenRejected",
+    "ToolFailed",
     "TraceError",
     "TrustError",
     "TrustRootRejected",
     "UnsupportedModel",
     "UsageError",
+    "ValidationFailed",
     "WitnessConflict",
 ]
 
@@ -214,6 +220,26 @@ class EngineCrashed(EngineError):
 
 class EngineClosed(EngineError):
     pass
+
+
+class AnswerError(LanaiError):
+    pass
+
+
+class ValidationFailed(AnswerError):
+    """The answer is not of the form asked for. ``cut_off``: it ended before its form did."""
+
+    def __init__(self, message: str, *, cut_off: bool, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.cut_off = cut_off
+
+
+class ToolFailed(AnswerError):
+    """A tool of the app failed. A tool may raise it: ``message`` is then what the model is told."""
+
+    def __init__(self, message: str, *, name: str = "", hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.name = name
 
 
 class RouteError(LanaiError):

@@ -7,6 +7,7 @@ each step are bounded. Refuses what it cannot enforce; a keyword is never ignore
 Importing this loads no llguidance; ``Guide.of`` does.
 """
 
+from inference.guided.checking import FormCheck, check_request
 from inference.guided.constraint import GrammarConstraint
 from inference.guided.forms import Choices, JsonSchema, OutputForm, Regex
 from inference.guided.guide import Guide, GuidedAnswer
@@ -15,10 +16,12 @@ from inference.guided.reader import AnswerReader
 __all__ = [
     "AnswerReader",
     "Choices",
+    "FormCheck",
     "GrammarConstraint",
     "Guide",
     "GuidedAnswer",
     "JsonSchema",
     "OutputForm",
     "Regex",
+    "check_request",
 ]

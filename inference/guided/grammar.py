@@ -23,6 +23,10 @@ MAX_CALLS: Final = 8
 """Parallel calls in one answer."""
 
 _MARKERS: Final = (CALL_START, CALL_END)
+_TEXTS: Final = (
+    r"TEXT: /(.|\n)*/",
+    rf"PLAIN: /(.|\n)*/ & ~/(.|\n)*{CALL_START}(.|\n)*/",
+)
 # Wins over what a schema says in llguidance's own key.
 _JSON_MANNER: Final = {
     "x-guidance": {
@@ -50,20 +54,22 @@ def grammar_of(
 ) -> str:
     """The grammar's text. Raises ``UsageError`` for schemas too large or not of an object."""
     callable_tools = () if choice is ToolChoice.NONE else tools
-    answers = [] if choice is ToolChoice.REQUIRED else [_answer(form)]
+    # A model that was told of tools must not write what looks like a call where none may be.
+    free = "PLAIN" if tools and choice is ToolChoice.NONE else "TEXT"
+    answers = [] if choice is ToolChoice.REQUIRED else [_answer(form, free)]
     rules: list[str] = []
     if callable_tools:
         answers += _calls(rules, callable_tools, manner, after_text=form is None and bool(answers))
     lead = ["/ ?/"] if manner.lead else []
     end = [f"({' | '.join(map(_literal, manner.ends))})?"] if manner.ends else []
     start = "start: " + " ".join([*lead, "body", *end])
-    return "\n".join([start, "body: " + " | ".join(answers), "TEXT: /(.|\\n)*/", *rules])
+    return "\n".join([start, "body: " + " | ".join(answers), *_TEXTS, *rules])
 
 
-def _answer(form: OutputForm | None) -> str:
+def _answer(form: OutputForm | None, free: str) -> str:
     match form:
         case None:
-            return "TEXT"
+            return free
         case JsonSchema(schema=schema):
             return _json(schema)
         case Regex(pattern=pattern):

@@ -2,16 +2,16 @@
 
 ``Guide.of`` costs 0.1 s for 49 thousand tokens and 0.9 s for 262 thousand, so it is made once for a
 model, in a zygote before its forks: it starts no thread, and a child may use its parent's. A
-grammar costs milliseconds and is made for each request; sizes, states and steps are bounded, so
-that a schema made to hang or to eat memory is refused, or ends its own answer.
+grammar costs milliseconds and is made for each request.
 
 Earley parsing with derivative-based lexing: https://github.com/guidance-ai/llguidance
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from inference.guided.compiling import compiled
 from inference.guided.constraint import GrammarConstraint
 from inference.guided.forms import OutputForm
 from inference.guided.grammar import Manner, check_tools, grammar_of
@@ -22,17 +22,9 @@ from inference.text.tools import CALL_END, CALL_START
 from lanai.errors import UsageError
 
 if TYPE_CHECKING:
-    from llguidance import LLMatcher, LLParserLimits, LLTokenizer
+    from llguidance import LLMatcher, LLTokenizer
 
 __all__ = ["Guide", "GuidedAnswer"]
-
-# Speeds by llguidance's own account, on one core.
-INITIAL_FUEL: Final = 500_000  # 10 ms
-STEP_FUEL: Final = 200_000  # 15 ms for one mask
-STEP_ITEMS: Final = 20_000  # 1 ms
-ROW_ITEMS: Final = 2_000
-LEXER_STATES: Final = 20_000  # at 1-2 kB each
-GRAMMAR_SYMBOLS: Final = 100_000
 
 
 class GuidedAnswer:
@@ -113,7 +105,7 @@ class Guide:
         check_tools(tools, choice)
         calls = bool(tools) and choice is not ToolChoice.NONE
         constraint = None
-        if form is not None or calls:
+        if form is not None or tools:
             constraint = GrammarConstraint(
                 self._compile(form, tools, choice),
                 vocabulary=vocabulary,
@@ -130,38 +122,8 @@ class Guide:
     def _compile(
         self, form: OutputForm | None, tools: Sequence[Tool], choice: ToolChoice
     ) -> "LLMatcher":
-        """The first step is tried here, so that what fails at once is an error of the call."""
-        matcher = self._matcher(grammar_of(form, tools, choice, self._manner))
-        tried = matcher
-        if self._manner.lead:  # else the first step could be the space before what never comes
+        matcher = compiled(self._tokenizer, grammar_of(form, tools, choice, self._manner))
+        if self._manner.lead:  # its first step may be a space before what can never come
             manner = replace(self._manner, lead=False)
-            tried = self._matcher(grammar_of(form, tools, choice, manner))
-        if not tried.is_error():
-            tried.compute_bitmask()
-        if tried.is_error() or matcher.is_error():
-            # Its message may quote the schema.
-            raise UsageError(
-                "the schema or pattern is wrong, too large, or uses what is not supported",
-                hint="not supported: look-around and back-references in patterns; `not`, "
-                "`uniqueItems`, `contains`, remote `$ref` and overlapping `oneOf` in schemas",
-            )
+            compiled(self._tokenizer, grammar_of(form, tools, choice, manner))
         return matcher
-
-    def _matcher(self, grammar: str) -> "LLMatcher":
-        from llguidance import LLMatcher
-
-        return LLMatcher(self._tokenizer, grammar, log_level=0, limits=_limits())
-
-
-def _limits() -> "LLParserLimits":
-    from llguidance import LLParserLimits
-
-    return LLParserLimits(
-        max_items_in_row=ROW_ITEMS,
-        initial_lexer_fuel=INITIAL_FUEL,
-        step_lexer_fuel=STEP_FUEL,
-        step_max_items=STEP_ITEMS,
-        max_lexer_states=LEXER_STATES,
-        max_grammar_size=GRAMMAR_SYMBOLS,
-        verbose_errors=False,
-    )

@@ -100,12 +100,12 @@ def test_a_form_and_tools_share_an_answer(
         write(ask(guide, form=form), following(guided_text, "Well, " + CALL))
 
 
-def test_none_means_no_call(guide: Guide, guided_text: TextModel) -> None:
-    """With `none` nothing is constrained, and what looks like a call is text."""
-    answer = ask(guide, ToolChoice.NONE)
-    assert answer.constraint is None
-    pieces = [piece for token in guided_text.encode(CALL) for piece in answer.push(token)]
-    assert "".join(map(str, [*pieces, *answer.finish()])) == CALL
+def test_none_means_no_call(guide: Guide, guided_text: TextModel, write: Write) -> None:
+    """With `none` the answer is text, and the model cannot write what looks like a call."""
+    plain = "a <tool_ and </tool_call>"
+    assert write(ask(guide, ToolChoice.NONE), following(guided_text, plain)) == (plain, [], True)
+    with pytest.raises(AssertionError):
+        write(ask(guide, ToolChoice.NONE), following(guided_text, CALL))
 
 
 def test_a_call_cut_off_is_neither_text_nor_call(guide: Guide, guided_text: TextModel) -> None:
