@@ -40,10 +40,13 @@ def _close_above(kept: list[int]) -> bool:
 
 
 def _point_at_null(number: int) -> bool:
+    """By copying one that is there already: a second time, /dev/null may be out of view."""
+    copied = next((other for other in STANDARD if _is_null(other)), None)
     try:
-        null = os.open(os.devnull, os.O_RDWR)
+        null = os.open(os.devnull, os.O_RDWR) if copied is None else copied
         if null != number:
             os.dup2(null, number)
+        if null not in STANDARD:
             os.close(null)
     except OSError:
         return False
@@ -51,7 +54,7 @@ def _point_at_null(number: int) -> bool:
 
 
 def _is_null(number: int) -> bool:
-    """/dev/null is the character device 1, 3 (<linux/major.h>); a second time it may be hidden."""
+    """/dev/null is the character device 1, 3 (<linux/major.h>)."""
     try:
         found = os.fstat(number)
     except OSError:

@@ -8,6 +8,8 @@ from pathlib import Path
 __all__ = ["hardware_view", "interpreter_view"]
 
 LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache")
+RANDOM = "/dev/urandom"
+"""Read by the C++ libraries of gRPC and torch as they start."""
 HARDWARE = (
     "/sys/devices/system",
     "/sys/kernel/mm/transparent_hugepage",
@@ -26,7 +28,7 @@ def interpreter_view(*packages: str) -> tuple[Path, ...]:
     paths = sysconfig.get_paths()
     roots = {paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     roots |= {str(Path(prefix) / "lib") for prefix in (sys.prefix, sys.base_prefix)}
-    found = {Path(root) for root in (*roots, *LIBRARIES)}
+    found = {Path(root) for root in (*roots, *LIBRARIES, RANDOM)}
     return tuple(sorted(found | {folder for name in packages for folder in _folders(name)}))
 
 
