@@ -1,7 +1,7 @@
 """The processes of one cluster, found through the kernel: by descent and by session, not by asking.
 
 A process is known by its pid and start time (clock ticks since boot). What it is called comes from
-its command line, so that a forked worker carries its zygote's name and the word ``child``.
+its command line, so that a fork of a zygote is called a worker.
 """
 
 from collections import defaultdict
@@ -15,15 +15,13 @@ from cloud_node.cluster.processes import ProcessTable
 from cloud_node.raycluster import RayHandle
 from cloud_node.service import load_config
 
-__all__ = ["ClusterProcess", "cluster_processes", "runs"]
+__all__ = ["ClusterProcess", "cluster_processes", "missing_roles", "runs"]
 
-MODULES: Final = {
-    "cloud_node.node": "front",
-    "cloud_node.tree.keyholder": "keyholder",
-    "cloud_node.tree.zygote": "zygote",
-    "inference.child": "engine",
-}
-"""Pieces of a node, by the module that their interpreter runs."""
+PIECE: Final = "cloud_node.tree.piece"
+"""The module of every piece of a node but the engine; the piece's name comes next."""
+ENGINE: Final = "inference.child"
+PIECES: Final = ("front", "keyholder", "zygote", "engine")
+DAEMONS: Final = ("gcs_server", "raylet")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +68,23 @@ def cluster_processes(layout: ClusterLayout) -> list[ClusterProcess]:
     return list(found.values())
 
 
+def missing_roles(layout: ClusterLayout, found: Iterable[ClusterProcess]) -> list[str]:
+    """Names of processes that a whole cluster has and this one does not have now."""
+    wanted: list[tuple[str, str]] = []
+    for entry in ProcessTable(layout.processes).entries():
+        wanted.append((entry.role, entry.role))
+        if entry.role.startswith("launcher-"):
+            wanted += [(entry.role, piece) for piece in PIECES]
+    if layout.ray.exists():
+        wanted += [("ray", daemon) for daemon in DAEMONS]
+    there = {(process.owner, process.role) for process in found}
+    return [
+        owner if owner == role else f"{owner} {role}"
+        for owner, role in wanted
+        if (owner, role) not in there
+    ]
+
+
 def runs(process: ClusterProcess) -> bool:
     """Whether that very process still runs; zombies have ended."""
     seen = _look(process.pid)
@@ -97,11 +112,13 @@ def _descend(
 
 def _role(process: _Seen, parent: _Seen, parents_role: str) -> str:
     if process.command == parent.command:
-        return f"{parents_role} child"
+        return "worker" if parents_role == "zygote" else f"{parents_role} child"
     module = _module(process.command)
+    if module == PIECE:
+        return process.command[process.command.index(PIECE) + 1]
     if module is not None:
-        return MODULES.get(module, module)
-    return Path(process.command[0]).name if process.command else "unnamed"
+        return "engine" if module == ENGINE else module
+    return Path(process.command[0].split()[0]).name if process.command else "unnamed"
 
 
 def _ray_role(process: _Seen) -> str:
