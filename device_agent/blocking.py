@@ -4,61 +4,23 @@ Every call is handed to the core's event loop and awaited there, so there is one
 crypto path. The thread starts with the agent and ends with ``close``.
 """
 
-import asyncio
-import threading
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 from device_agent.agent import AsyncAgent
 from device_agent.availability import Availability
 from device_agent.ledger import Ledger
 from device_agent.options import Options
+from device_agent.portal import Portal
 from device_agent.reply import Reply, TextEvent
 from device_agent.session import AsyncSession, AsyncStream
 from inference.text import ChatMessage
-from lanai.errors import UsageError
 from lanai.folders import Folders
 from router.decision import Decision
 from router.vocabulary import DataClass, Mode
 
 __all__ = ["Agent", "Session", "Stream"]
-
-T = TypeVar("T")
-
-
-class Portal:
-    """An event loop in a thread. ``call`` from any other thread; ``close`` joins it."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="lanai-agent", daemon=True)
-        self._thread.start()
-
-    def call(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run ``work`` in the loop and wait for it. An interrupt here cancels it there."""
-        if not self.open or threading.current_thread() is self._thread:
-            work.close()
-            raise UsageError("this agent is closed, or called from its own thread")
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        try:
-            return future.result()
-        except KeyboardInterrupt:
-            future.cancel()
-            raise
-
-    @property
-    def open(self) -> bool:
-        return self._thread.is_alive()
-
-    def close(self) -> None:
-        if self.open:
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-
-    def _run(self) -> None:
-        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-            runner.get_loop().run_forever()
 
 
 class Agent:
