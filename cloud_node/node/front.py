@@ -136,10 +136,13 @@ class Front:
         if self._keys.node_id not in header.node_ids:
             raise CloudRefused("not addressed", refusal=RefusalCode.ENVELOPE_REJECTED)
         # 3.
+        await self._burn(header, now)
+        return header
+
+    async def _burn(self, header: EnvelopeHeader, now: float) -> None:
         ttl_s = max(1, int(header.expires_at - now) + 1)
         if not await self._shared.store.burn_request(header.request_id, ttl_s=ttl_s):
             raise CloudRefused("burned before", refusal=RefusalCode.REPLAYED)
-        return header
 
     async def _pass_back(self, context: Context, worker: Any, received: float) -> None:
         async for frame, ended in replies(worker):

@@ -1,10 +1,10 @@
 """A node's keys as its front knows them: the TLS key, and the public half of the keyholder's."""
 
-import hashlib
 from dataclasses import dataclass
 
 from cloud_node.identity import TlsIdentity
 from cloud_node.tree.keyholder import KeyOffer
+from trust.attestation.report_data import report_data
 
 __all__ = ["NodeKeys"]
 
@@ -18,7 +18,7 @@ class NodeKeys:
 
     @property
     def node_id(self) -> bytes:
-        return hashlib.sha256(self.offer.public_key).digest()
+        return self.offer.node_id
 
     @property
     def expires_at(self) -> int:
@@ -29,3 +29,11 @@ class NodeKeys:
     def half_life(self) -> float:
         """When successors should be announced: half of the time is left for what was sealed."""
         return (self.offer.not_before + self.offer.expires_at) / 2
+
+    @property
+    def report_data(self) -> bytes:
+        """What the evidence for these keys is bound to."""
+        offer = self.offer
+        return report_data(
+            offer.public_key, self.identity.spki_sha256, offer.not_before, offer.expires_at
+        )

@@ -101,7 +101,7 @@ class Node:
                 await asyncio.sleep(RETRY_S if lost else 1.0)
                 continue
             self._shared.load.missing.discard(KEYS)
-            await self._close_retired(all_of_them=lost)
+            await (self._close_retired(self._retired) if lost else self._close_expired())
 
     async def _keys_lost(self, *, within_s: float) -> bool:
         with suppress(TimeoutError):
@@ -110,8 +110,11 @@ class Node:
                 return True
         return False
 
-    async def _close_retired(self, *, all_of_them: bool) -> None:
+    async def _close_expired(self) -> None:
         now = self._shared.clock()
-        for epoch in [old for old in self._retired if all_of_them or old.keys.expires_at <= now]:
+        await self._close_retired([old for old in self._retired if old.keys.expires_at <= now])
+
+    async def _close_retired(self, epochs: list[Epoch]) -> None:
+        for epoch in list(epochs):
             self._retired.remove(epoch)
             await epoch.close()

@@ -23,11 +23,10 @@ from cloud_node.issuer.keys import IssuerKeys
 from cloud_node.issuer.service import IssuerService
 from cloud_node.keyring import KeyRing
 from cloud_node.listening import ListenConfig
-from cloud_node.node.engine_host import StartEngine
 from cloud_node.relay import RelayConfig, RelayService
 from cloud_node.service import PinnedEndpoint, start_grpc
 from cloud_node.store import MemoryStore
-from cloud_node.testing.node import OpenNode, open_node
+from cloud_node.testing.node import OpenNode, StartEngine, open_node
 from cloud_node.testing.world_log import WorldLog
 from inference.text import TextModel
 from lanai.errors import CloudRefused, RefusalCode

@@ -80,14 +80,18 @@ class Keyholder:
         expires_at = not_before + lifetime_s
         bound = report_data(key.public_key, tls_spki_sha256, not_before, expires_at)
         evidence = tuple(attester.attest(bound) for attester in self._attesters)
-        self._held[key.node_id] = _HeldKey(
-            key=key, tls_spki_sha256=tls_spki_sha256, expires_at=expires_at
-        )
+        self.hold(key, tls_spki_sha256, expires_at=expires_at)
         return KeyOffer(
             public_key=key.public_key,
             not_before=not_before,
             expires_at=expires_at,
             evidence=evidence,
+        )
+
+    def hold(self, key: NodeKey, tls_spki_sha256: bytes, *, expires_at: int) -> None:
+        """Answer for a key from now on."""
+        self._held[key.node_id] = _HeldKey(
+            key=key, tls_spki_sha256=tls_spki_sha256, expires_at=expires_at
         )
 
     def admit(self, header: EnvelopeHeader, node_id: bytes) -> OpenRequest:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 from fuzz_frames import unframed
@@ -28,8 +29,9 @@ from cloud_node.gateway.spends import SpendVerifier
 from cloud_node.launcher import Verb, _parse
 from cloud_node.node.front import Front, Shared
 from cloud_node.node.load import Load
-from cloud_node.tree.replay import ReplaySet
 from cloud_node.store import MemoryStore
+from cloud_node.testing.inline import InlineKeyholding
+from cloud_node.tree.keyholder import Keyholder
 from device_agent.cloud.exchange import Traffic, owned
 from device_agent.cloud.roster import Roster
 from device_agent.cloud.stream import CloudStream
@@ -225,36 +227,25 @@ def announcement(data: bytes) -> object:
 class _Silent:
     """A model that has nothing to say, however it is asked."""
 
-    async def frames(self, asked: object, timeline: object) -> AsyncIterator[Any]:
+    async def frames(self, asked: object) -> AsyncIterator[Any]:
         yield envelope_pb2.AnswerFrame(final=envelope_pb2.Final(finish_reason="stop"))
-
-
-class _Keys:
-    """The cast's node."""
-
-    def __init__(self) -> None:
-        self.key = cast().node_key
-        self.node_id = self.key.node_id
-        self.identity = self
-
-    @property
-    def spki_sha256(self) -> bytes:
-        return cast().bundle.tls_spki_sha256
 
 
 def node_infer(data: bytes) -> None:
     """A gateway's frames, at the node."""
     frames = (of_grpc(node_pb2.InferRequest, frame) for frame in unframed(data))
+    key, tls = cast().node_key, cast().bundle.tls_spki_sha256
+    keyholder = Keyholder((), clock=lambda: float(NOW))
+    keyholder.hold(key, tls, expires_at=NOW + 3600)
     shared = Shared(
         store=MemoryStore(),
-        replay=ReplaySet(),
         load=Load(max_live=1),
-        answerer=_Silent(),
+        keyholding=InlineKeyholding(keyholder, _Silent().frames),
         log=_events(),
         request_timeout_s=DEADLINE_S,
         clock=lambda: float(NOW),
     )
-    front = Front(shared, _Keys(), lambda: cast().bundle)
+    front = Front(shared, SimpleNamespace(node_id=key.node_id), lambda: cast().bundle)
     run(lambda: front.infer(None, Context(frames)))
 
 

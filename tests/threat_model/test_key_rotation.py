@@ -17,7 +17,8 @@ from cloud_node.node.epoch import EpochPlan
 from cloud_node.node.front import Shared
 from cloud_node.node.load import Load
 from cloud_node.node.node import Node
-from cloud_node.tree.replay import ReplaySet
+from cloud_node.testing.inline import InlineKeyholding
+from cloud_node.tree.keyholder import Keyholder
 from trust.attestation import UnsafeSoftwareAttester
 from trust.testing import unsafe_release
 
@@ -37,13 +38,6 @@ class _Log:
         """Nothing is open."""
 
 
-class _NoEngine:
-    """The node closes its engine; the stage's model needs none."""
-
-    async def close(self) -> None:
-        """Nothing runs."""
-
-
 @pytest.fixture
 async def stage(make_stage) -> Stage:
     """Nobody is announced but the node below; its channel is a real one."""
@@ -60,25 +54,25 @@ async def stage(make_stage) -> Stage:
 @pytest.fixture
 async def node(stage: Stage) -> AsyncIterator[Node]:
     events = EventLog(Component.NODE, stream=io.StringIO())
+    attester = UnsafeSoftwareAttester(stage.world.operator_key, unsafe_release())
+    keyholder = Keyholder([attester], clock=lambda: stage.now)
     shared = Shared(
         store=stage.store,
-        replay=ReplaySet(),
         load=Load(max_live=8),
-        answerer=stage.parties[0].model,
+        keyholding=InlineKeyholding(keyholder, stage.parties[0].model.frames),
         log=events,
         request_timeout_s=30.0,
         clock=lambda: stage.now,
     )
-    attester = UnsafeSoftwareAttester(stage.world.operator_key, unsafe_release())
     plan = EpochPlan(
         name="rotating",
         host="127.0.0.1",
         key_lifetime_s=KEY_LIFE_S,
         announce_s=HOUR_S,
         shared=shared,
-        bundles=BundleMaker(unsafe_release(), [attester], _Log(stage)),
+        bundles=BundleMaker(unsafe_release(), _Log(stage)),
     )
-    made = Node(plan, _NoEngine(), _Log(stage), refresh_s=HOUR_S, drain_s=1.0)
+    made = Node(plan, _Log(stage), refresh_s=HOUR_S, drain_s=1.0)
     await made.start()
     await stage.roster.refresh()
     yield made

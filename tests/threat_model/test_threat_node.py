@@ -8,7 +8,6 @@ from threat_parties import HostileGateway, infer
 from threat_stage import NodeParty
 from threat_wire import Line
 
-from cloud_node.node.keys import NodeKeys
 from lanai.errors import CloudUnavailable, EnvelopeRejected, LanaiError, Rejection, TrustError
 from protos.lanai.v1alpha import envelope_pb2, node_pb2
 from trust.attestation import UnsafeSoftwareAttester
@@ -82,9 +81,9 @@ async def test_keys_that_live_too_long_are_refused(stage, ask) -> None:
     """A node key may not outlive the root's limit, attested or not; nor is an expired one used."""
     party = stage.parties[0]
     limit = stage.root.node_max_lifetime_s
-    party.keys = NodeKeys.generate(party.name, lifetime_s=limit + 1, now=stage.now)
+    party.renew_keys(lifetime_s=limit + 1)
     assert await refused(stage, ask, party.bundle()) is Rejection.LIFETIME
-    party.keys = NodeKeys.generate(party.name, lifetime_s=120, now=stage.now)
+    party.renew_keys(lifetime_s=120)
     bundle = party.bundle()
     stage.now += 60
     assert await refused(stage, ask, bundle) is Rejection.EXPIRED
@@ -126,7 +125,7 @@ async def test_no_node_answers_for_another(make_stage, ask) -> None:
         header = EnvelopeHeader.from_proto(opened.header)
         opening = open_request(
             header,
-            ours.keys.key,
+            ours.key,
             tls_spki_sha256=ours.keys.identity.spki_sha256,
             now=stage.now,
         )
@@ -176,7 +175,7 @@ async def test_a_verified_node_that_misbehaves_gives_no_answer(stage, ask, frame
         ours = gateway.addressed(opened)[0]
         opening = open_request(
             EnvelopeHeader.from_proto(opened.header),
-            ours.keys.key,
+            ours.key,
             tls_spki_sha256=ours.keys.identity.spki_sha256,
             now=stage.now,
         )

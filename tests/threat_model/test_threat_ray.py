@@ -12,7 +12,14 @@ from cloud_node.events import Component, EventLog
 from cloud_node.launcher import Launcher
 from cloud_node.launcher_config import LauncherConfig
 
-SERVING = ("cloud_node.gateway.__main__", "cloud_node.relay", "cloud_node.node.__main__")
+SERVING = (
+    "cloud_node.node.serving",
+    "cloud_node.tree.keyholder_piece",
+    "cloud_node.tree.zygote_piece",
+    "cloud_node.gateway.__main__",
+    "cloud_node.relay",
+    "cloud_node.tree.piece",
+)
 FOUND = """
 import importlib, json, sys
 for name in sys.argv[1:]:
@@ -59,10 +66,10 @@ async def test_the_launcher_takes_four_verbs_and_nothing_beside(launcher, line, 
     """What Ray's supervisor may say to the host: no path, no command, no environment, no bytes."""
     answer = await launcher.carry_out(line)
     assert (answer["ok"], answer["error"]) == (False, word)
-    assert answer["pid"] is None
+    assert answer["pieces"] == {}
 
 
 async def test_the_launcher_tells_state_and_no_content(launcher) -> None:
     """A status has a closed set of keys, none of which a request could be in."""
     answer = await launcher.carry_out(b'{"verb": "status"}')
-    assert set(answer) == {"ok", "state", "live", "address", "node_id", "pid"}
+    assert set(answer) == {"ok", "state", "live", "address", "node_id", "pieces"}

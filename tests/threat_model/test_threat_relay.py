@@ -37,7 +37,7 @@ async def test_it_sees_opaque_bytes(stage, relay, client, ask) -> None:
     assert len(seen) > 4096
     secrets = [QUESTION, *(piece.encode() for piece in ANSWER), CREDENTIAL, b"tester"]
     secrets += [party.node_id for party in stage.parties]
-    secrets += [party.keys.key.public_key[:64] for party in stage.parties]
+    secrets += [party.keys.offer.public_key[:64] for party in stage.parties]
     (taken,) = stage.store._marks.keys() & {
         mark for mark in stage.store._marks if mark[0] == "spent"
     }

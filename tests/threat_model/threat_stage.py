@@ -22,14 +22,16 @@ from cloud_node.gateway.keys import LoggedKeys
 from cloud_node.gateway.roster import Roster
 from cloud_node.gateway.service import GatewayService, Limits
 from cloud_node.gateway.spends import SpendVerifier
+from cloud_node.identity import TlsIdentity
 from cloud_node.issuer.accounts import AccountBook
 from cloud_node.issuer.service import IssuerService
 from cloud_node.node.front import Front, Shared
 from cloud_node.node.keys import NodeKeys
 from cloud_node.node.load import Load
-from cloud_node.tree.replay import ReplaySet
 from cloud_node.relay import RelayConfig, RelayService
 from cloud_node.store import MemoryStore, Store
+from cloud_node.testing.inline import InlineKeyholding
+from cloud_node.tree.keyholder import Keyholder
 from device_agent.cloud import Account, CheckpointStore, CloudClient, Wallet
 from device_agent.cloud.tally import Tally
 from device_agent.cloud.transport import refused
@@ -37,7 +39,9 @@ from lanai.errors import CloudRefused, RefusalCode
 from protos.lanai.v1alpha import bundle_pb2, envelope_pb2
 from protos.lanai.v1alpha.issuer_pb2 import IssueRequest
 from trust.attestation import Release, UnsafeSoftwareAttester
+from trust.attestation.evidence import Evidence
 from trust.bundle import LogProof, NodeBundle
+from trust.envelope import NodeKey
 from trust.keys import KeyRecord, KeyVerifier
 from trust.log.merkle import leaf_hash
 from trust.ohttp import GatewayKey, GatewayKeys
@@ -66,7 +70,7 @@ class _Answerer:
         self.pieces: Sequence[str] = ANSWER
         self.gate: asyncio.Event | None = None
 
-    async def frames(self, asked: Any, timeline: Any) -> AsyncGenerator[Any, None]:
+    async def frames(self, asked: Any) -> AsyncGenerator[Any, None]:
         self.asked.append(asked)
         for number, piece in enumerate(self.pieces):
             if number and self.gate is not None:
@@ -75,6 +79,19 @@ class _Answerer:
         yield envelope_pb2.AnswerFrame(
             final=envelope_pb2.Final(finish_reason="stop", input_tokens=1, output_tokens=2)
         )
+
+
+class _Attester:
+    """Claims what its party wants claimed, at the time it is asked."""
+
+    kind = UnsafeSoftwareAttester.kind
+
+    def __init__(self, party: "NodeParty") -> None:
+        self._party = party
+
+    def attest(self, report_data: bytes) -> Evidence:
+        operator = self._party._stage.world.operator_key
+        return UnsafeSoftwareAttester(operator, self._party.attested).attest(report_data)
 
 
 class NodeParty:
@@ -95,13 +112,20 @@ class NodeParty:
     def restart(self) -> None:
         """New keys and an empty memory: nothing of the old process is left."""
         stage = self._stage
-        self.keys = NodeKeys.generate(self.name, lifetime_s=HOUR_S, now=stage.now)
+        self._keyholder = Keyholder((_Attester(self),), clock=lambda: stage.now)
+        self.renew_keys(lifetime_s=HOUR_S)
+
+    def renew_keys(self, *, lifetime_s: int) -> None:
+        """Keys of the keyholder's, and a front that serves requests sealed to them."""
+        stage = self._stage
+        identity = TlsIdentity.generate(self.name, lifetime_s=lifetime_s)
+        offer = self._keyholder.offer(identity.spki_sha256, lifetime_s=lifetime_s)
+        self.keys = NodeKeys(offer=offer, identity=identity)
         self.front = Front(
             Shared(
                 store=self.store,
-                replay=ReplaySet(),
                 load=Load(max_live=16),
-                answerer=self.model,
+                keyholding=InlineKeyholding(self._keyholder, self.model.frames),
                 log=_events(Component.NODE),
                 request_timeout_s=30.0,
                 clock=lambda: stage.now,
@@ -115,20 +139,24 @@ class NodeParty:
         return self.keys.node_id
 
     @property
+    def key(self) -> NodeKey:
+        """The private half, for what a hostile node could do with it."""
+        return self._keyholder._held[self.node_id].key
+
+    @property
     def executions(self) -> int:
         """Requests that reached the model."""
         return len(self.model.asked)
 
     def bundle(self) -> NodeBundle:
         """Keys, evidence for them, and the log's newest proof of the release."""
-        stage, keys = self._stage, self.keys
-        attester = UnsafeSoftwareAttester(stage.world.operator_key, self.attested)
+        stage, keys, offer = self._stage, self.keys, self.keys.offer
         return NodeBundle(
-            hpke_public_key=keys.key.public_key,
+            hpke_public_key=offer.public_key,
             tls_certificate=keys.identity.certificate_der,
-            not_before=keys.not_before,
-            expires_at=keys.expires_at,
-            evidence=(attester.attest(keys.report_data),),
+            not_before=offer.not_before,
+            expires_at=offer.expires_at,
+            evidence=(_Attester(self).attest(keys.report_data),),
             release=self.release,
             proof=stage.proof(self.release.canonical()),
         )

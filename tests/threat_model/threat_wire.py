@@ -96,10 +96,6 @@ class NodeCall(Call):
     async def wait_for_connection(self) -> None:
         """Reached."""
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for message in super().__aiter__():
-            yield message.SerializeToString()
-
 
 class _Unreached(Call):
     """A call to an address where nobody with the pinned certificate is."""

@@ -3,7 +3,7 @@
 import io
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,15 +12,14 @@ import pytest
 
 from cloud_node.events import Component, EventLog
 from cloud_node.identity import certificate_pem, open_channel
-from cloud_node.node.answer import Answerer
 from cloud_node.node.bundle import BundleMaker
-from cloud_node.node.engine_host import EngineHost
 from cloud_node.node.epoch import EpochPlan
 from cloud_node.node.front import Shared
 from cloud_node.node.load import Load
 from cloud_node.node.node import Node
-from cloud_node.tree.replay import ReplaySet
 from cloud_node.store import MemoryStore
+from cloud_node.testing.thread_tree import UnsafeThreadTree
+from cloud_node.tree.worker import Room
 from inference.testing import Script, ScriptedEngine, write_tiny_model
 from inference.testing.tiny_model import TINY_VOCABULARY
 from inference.text import TextModel, load_text_model
@@ -84,7 +83,8 @@ class Cell:
     """The node and what a test needs around it."""
 
     node: Node
-    engines: list[ScriptedEngine]
+    engine: ScriptedEngine
+    tree: UnsafeThreadTree
     text: TextModel
     store: MemoryStore
     world: UnsafeTrustWorld
@@ -184,33 +184,34 @@ async def cell(
     output = io.StringIO()
     events = EventLog(Component.NODE, stream=output)
     load = Load(max_live=options.get("max_live", 4))
-    engines: list[ScriptedEngine] = []
-    engine = EngineHost(starting(engines, scripts), load, events)
-    await engine.start()
+    engine = ScriptedEngine(scripts, vocabulary=TINY_VOCABULARY, context_tokens=CONTEXT)
+    timeout_s = options.get("request_timeout_s", 30.0)
     world, store = UnsafeTrustWorld(now=int(time.time())), MemoryStore()
     log = WorldLog(world)
+    room = Room(text=tiny_text, model="tiny", context_tokens=CONTEXT, timeout_s=timeout_s)
+    attester = UnsafeSoftwareAttester(world.operator_key, unsafe_release())
+    tree = UnsafeThreadTree([attester], room, engine, events, clock=time.time)
     shared = Shared(
         store=store,
-        replay=ReplaySet(),
         load=load,
-        answerer=Answerer(tiny_text, engine, model="tiny", context_tokens=CONTEXT),
+        keyholding=tree.keyholding,
         log=events,
-        request_timeout_s=options.get("request_timeout_s", 30.0),
+        request_timeout_s=timeout_s,
     )
-    attester = UnsafeSoftwareAttester(world.operator_key, unsafe_release())
     plan = EpochPlan(
         name="node-0",
         host="127.0.0.1",
         key_lifetime_s=options.get("key_lifetime_s", 3600),
         announce_s=60.0,
         shared=shared,
-        bundles=BundleMaker(unsafe_release(), [attester], log),
+        bundles=BundleMaker(unsafe_release(), log),
     )
-    node = Node(plan, engine, log, refresh_s=60.0, drain_s=5.0)
+    node = Node(plan, log, refresh_s=60.0, drain_s=5.0)
     await node.start()
     yield Cell(
         node=node,
-        engines=engines,
+        engine=engine,
+        tree=tree,
         text=tiny_text,
         store=store,
         world=world,
@@ -219,14 +220,5 @@ async def cell(
         output=output,
     )
     await node.close()
-
-
-def starting(engines: list[ScriptedEngine], scripts: list[Script]) -> Callable[[], Any]:
-    """A start for the host that keeps every engine it made."""
-
-    async def start() -> ScriptedEngine:
-        engine = ScriptedEngine(scripts, vocabulary=TINY_VOCABULARY, context_tokens=CONTEXT)
-        engines.append(engine)
-        return engine
-
-    return start
+    await engine.close()
+    await tree.close()

@@ -1,0 +1,26 @@
+"""The keyholder as a process: it measures what runs here, then holds the keys."""
+
+from cloud_node.events import Event
+from cloud_node.node.config import NodeConfig
+from cloud_node.node.evidence import attesters_of
+from cloud_node.node.release import measure_release
+from cloud_node.tree.keyholder import Keyholder
+from cloud_node.tree.keyholder_loop import KeyholderLoop
+from cloud_node.tree.piece import Piece
+from lanai.errors import UsageError
+
+__all__ = ["run"]
+
+
+def run(piece: Piece) -> None:
+    """Until the launcher is gone. Raises what measuring and the attesters' start raise."""
+    if piece.door is None:
+        raise UsageError("a keyholder needs a door")
+    config = NodeConfig.model_validate_json(piece.order["config"])
+    release = measure_release(config)
+    attesters = attesters_of(config.evidence, release)
+    if any(attester.kind.startswith("unsafe") for attester in attesters):
+        piece.log.emit(Event.UNSAFE_EVIDENCE)
+    loop = KeyholderLoop(Keyholder(attesters), piece.door, piece.wire, piece.log)
+    piece.ready(release=release.canonical())
+    loop.run()

@@ -1,0 +1,35 @@
+"""The zygote as a process: it loads the text model and forks."""
+
+import gc
+import signal
+from pathlib import Path
+
+from cloud_node.tree.piece import Piece
+from cloud_node.tree.worker import Room
+from cloud_node.tree.zygote import Forking, Zygote
+from cloud_node.tree.zygote_loop import zygote_loop
+from inference.text import load_text_model
+from lanai.errors import UsageError
+
+__all__ = ["run"]
+
+
+def run(piece: Piece) -> None:
+    """Until the launcher is gone. Raises what the text model's files deserve."""
+    if piece.door is None:
+        raise UsageError("a zygote needs a door")
+    order = piece.order
+    forking = Forking()
+    room = Room(
+        text=load_text_model(Path(order["model_folder"])),
+        model=order["model_name"],
+        context_tokens=order["context_tokens"],
+        timeout_s=order["request_timeout_s"],
+    )
+    # The kernel reaps workers; nobody waits for them.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    # What is warm stays shared between workers: the collector would touch all of it.
+    gc.collect()
+    gc.freeze()
+    piece.ready()
+    zygote_loop(Zygote(room, forking), piece.door, piece.wire)
