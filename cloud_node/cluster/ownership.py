@@ -25,6 +25,7 @@ MEETING: Final = 0o2710
 """The owner binds sockets there, its group passes; the sockets are of that group (setgid)."""
 LISTED: Final = 0o750
 CLAIM: Final = 0o640
+PRIVATE: Final = 0o600
 KEYS: Final = {
     "relay": ("relay.key", "relay.pem"),
     "gateway": ("gateway.key", "gateway.pem"),
@@ -91,8 +92,9 @@ def hand_over(layout: ClusterLayout, isolation: Isolation) -> None:
     # 2
     for role in OWNERS:
         give(layout.own(role), users[role])
-        for name in KEYS.get(role, ()):
-            give(layout.key(name), users[role])
+        for path in filter(Path.exists, map(layout.key, KEYS.get(role, ()))):
+            path.chmod(PRIVATE)
+            give(path, users[role])
     for purpose in PURPOSES:
         give(layout.ring(purpose).folder, users[purpose])
     # 3
@@ -174,11 +176,11 @@ def _chown_entry(name: str, parent: int, uid: int, *, shown: Path) -> None:
 
 
 def _stranger(folder: Path, ours: int) -> int | None:
-    """The owner of something that is not ours, or of what hides it from us."""
-    if not folder.exists():
-        return None
-    for path in (folder, *folder.rglob("*")):
-        with suppress(FileNotFoundError):
-            if (owner := path.lstat().st_uid) != ours:
-                return owner
+    """The owner of something there that is not ours."""
+    # What cannot be listed belongs to somebody else, which is found out before; walk leaves it out.
+    for at, folders, files in os.walk(folder):
+        for name in (".", *folders, *files):
+            with suppress(FileNotFoundError):
+                if (owner := os.lstat(os.path.join(at, name)).st_uid) != ours:
+                    return owner
     return None

@@ -111,10 +111,12 @@ def uids_running() -> dict[int, list[int]]:
 
 
 def _uids(process: Path) -> set[int]:
-    for line in (process / "status").read_text(encoding="utf-8", errors="replace").splitlines():
-        if line.startswith("Uid:"):
-            return set(map(int, line.split()[1:]))
-    return set()
+    """Of one process; none of one that has ended and was not waited for."""
+    lines = (process / "status").read_text(encoding="utf-8", errors="replace").splitlines()
+    fields = dict(line.split(":", 1) for line in lines if ":" in line)
+    if fields["State"].split()[0] in "ZX":
+        return set()
+    return set(map(int, fields["Uid"].split()))
 
 
 def _neighbours(layout: ClusterLayout, uids: UidRange) -> Iterator[int | None]:

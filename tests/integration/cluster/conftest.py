@@ -63,15 +63,17 @@ class Cluster:
     async def all_pids(self) -> list[int]:
         """Every process of the cluster, the nodes' trees included."""
         said = [await LauncherClient(socket=path).status() for path in self.layout.sockets]
-        tops = [e.pid for e in self.entries()] + [s.pid for s in said if s.pid]
+        tops = [e.pid for e in self.entries()] + [p for s in said for p in s.pieces.values()]
         return [pid for top in tops for pid in tree(top)]
 
     async def hold_engines(self) -> None:
-        """Stop (SIGSTOP) the processes below each node; ending them works all the same."""
+        """Stop (SIGSTOP) the engine of each node; ending it works all the same."""
+        await self.signal_engines(signal.SIGSTOP)
+
+    async def signal_engines(self, number: signal.Signals) -> None:
         for path in self.layout.sockets:
             said = await LauncherClient(socket=path).status()
-            for pid in tree(said.pid or 0)[1:]:
-                os.kill(pid, signal.SIGSTOP)
+            os.kill(said.pieces["engine"], number)
 
     def client(self) -> CloudClient:
         """The real device client, enrolled in this cluster."""
@@ -106,12 +108,17 @@ class Cluster:
         return pending.finish(answer.signatures)[0]
 
     async def frames(
-        self, token: Token, *, max_tokens: int = 4, request_id: bytes | None = None
+        self,
+        token: Token,
+        *,
+        max_tokens: int = 4,
+        request_id: bytes | None = None,
+        text: str = "hello",
     ) -> list[gateway_pb2.Opaque]:
         """A whole sealed request as the relay takes it."""
         nodes = await verified_nodes("relay", self.relay, self.root)
         body = RequestBody(
-            messages=[Message(role="user", text=Content("hello"))], max_tokens=max_tokens, top_p=1
+            messages=[Message(role="user", text=Content(text))], max_tokens=max_tokens, top_p=1
         )
         sealed = seal_request(
             body.SerializeToString(),
@@ -227,6 +234,12 @@ def start_cluster(cluster_folders: Folders, tiny_model: Path) -> Iterator[Callab
 @pytest.fixture(scope="session")
 def cluster(start_cluster: Callable) -> Cluster:
     return start_cluster("first")
+
+
+@pytest.fixture(scope="session")
+def running_cluster() -> Callable[[Folders, str], Cluster]:
+    """Looks at a cluster that the `lanai` command started."""
+    return lambda folders, name: Cluster(folders=folders, layout=ClusterLayout.of(folders, name))
 
 
 @pytest.fixture

@@ -42,6 +42,7 @@ async def test_status_says_of_each_part_that_it_answers(cluster) -> None:
     parts = ("gateway", "issuer", "relay", "log", "store", "witness")
     assert all(found[part]["alive"] and found[part]["ready"] for part in parts), found
     assert found["isolation"] == "same-user"
+    assert found["isolation_reason"], "and why it is no better"
     assert found["log"]["size"] >= 3, "the release, and the keys of issuer and gateway"
     assert len(found["log"]["witnesses"]) == 1
     [node] = found["nodes"]
