@@ -5,10 +5,12 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from inference.engine import Sampling
+from inference.guided import OutputForm
+from inference.text import Tool, ToolCall, ToolChoice
 from lanai.content import Content
 
 __all__ = [
@@ -35,6 +37,10 @@ class RoleText(Protocol):
     def role(self) -> str: ...
     @property
     def text(self) -> Content: ...
+    @property
+    def tool_calls(self) -> Sequence[ToolCall]: ...
+    @property
+    def tool_call_id(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +51,10 @@ class CloudAsk:
     max_tokens: int
     sampling: Sampling
     stop: tuple[Content, ...]
+    form: OutputForm | None = field(default=None, repr=False)
+    tools: tuple[Tool, ...] = ()
+    """What the model is told; they run on the device alone."""
+    tool_choice: ToolChoice = ToolChoice.AUTO
     shape: StreamShape = "padded"
 
 
@@ -124,9 +134,9 @@ class CloudDisclosure(Protocol):
 
 
 class CloudStream(Protocol):
-    """Pieces of text; the rest is there once iteration ended."""
+    """Pieces of text and whole tool calls; the rest is there once iteration ended."""
 
-    def __aiter__(self) -> AsyncIterator[Content]: ...
+    def __aiter__(self) -> AsyncIterator[Content | ToolCall]: ...
     @property
     def preparation(self) -> Sequence[CloudTiming]:
         """The device's own steps before sending, since ``open`` began."""

@@ -8,6 +8,7 @@ from device_agent.consult import Consultation
 from device_agent.local import LocalAnswer, Piece
 from device_agent.tracing import RequestTrace, Step
 from inference.engine import Prefilled
+from inference.text import ToolCall
 from lanai.content import Content
 from lanai.errors import EngineError
 from lanai.telemetry import Attr, Span
@@ -43,15 +44,15 @@ class Draft:
             decision = consultation.early_decode(self._observation())
         return decision
 
-    async def pieces(self) -> AsyncGenerator[Content, None]:
+    async def pieces(self) -> AsyncGenerator[Content | ToolCall, None]:
         """What was held back, then the rest as it comes. Empty pieces are left out."""
         for held in self._held:
-            if held.text:
-                yield held.text
+            for said in _said(held):
+                yield said
         self._held.clear()
         while (piece := await self.answer.piece()) is not None:
-            if piece.text:
-                yield piece.text
+            for said in _said(piece):
+                yield said
 
     async def close(self) -> None:
         """Cancel what still runs; what was held back is forgotten. Idempotent."""
@@ -74,6 +75,10 @@ class Draft:
             margin=np.array([s.margin for _, s in seen], dtype=np.float64),
             finished=self.answer.finish_reason is not None,
         )
+
+
+def _said(piece: Piece) -> list[Content | ToolCall]:
+    return [*([piece.text] if piece.text else []), *piece.calls]
 
 
 def _observe(prefilled: Prefilled) -> PrefillObservation:

@@ -24,6 +24,7 @@ from device_agent.ledger import Disclosure, Ledger
 from device_agent.reply import Ending, Receipt
 from device_agent.tracing import RequestTrace, Step
 from inference.engine import FinishReason
+from inference.text import ToolCall
 from lanai.content import Content
 from lanai.errors import (
     EnvelopeRejected,
@@ -65,8 +66,8 @@ class Escalation:
 
     async def pieces(
         self, ask: CloudAsk, leaving: Leaving, *, deadline_s: float
-    ) -> AsyncGenerator[Content, None]:
-        """Text as it arrives. Raises ``TrustError``, ``CloudError`` or ``LedgerError``."""
+    ) -> AsyncGenerator[Content | ToolCall, None]:
+        """What is said, as it arrives. Raises ``TrustError``, ``CloudError``, ``LedgerError``."""
         # 1. Intent.
         disclosure = await asyncio.to_thread(
             self._ledger.intend,
@@ -92,7 +93,7 @@ class Escalation:
 
     async def _exchange(
         self, ask: CloudAsk, step: Step, deadline_s: float
-    ) -> AsyncGenerator[Content, None]:
+    ) -> AsyncGenerator[Content | ToolCall, None]:
         opened_ns = time.time_ns()
         async with self._cloud.open(ask, deadline_s=deadline_s) as stream:
             self._stream = stream

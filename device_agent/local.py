@@ -20,11 +20,13 @@ from inference.engine import (
     Token,
     TokenStatistics,
 )
+from inference.text.messages import ToolCall
 from lanai.content import Content, TokenIds
 from lanai.errors import EngineCrashed, LanaiError, ModelError
 
 if TYPE_CHECKING:
-    from inference.text import TextModel
+    from inference.guided import Guide, GuidedAnswer
+    from inference.text import TextModel, TextStream
 
 __all__ = ["Device", "InstalledDevice", "Loader", "LocalAnswer", "LocatedModel", "Piece"]
 
@@ -89,6 +91,7 @@ class Device:
         self._lock = asyncio.Lock()
         self._model: LocatedModel | None = None
         self._text: TextModel | None = None
+        self._guide: Guide | None = None
         self._engine: Engine | None = None
 
     async def state(self) -> PartState:
@@ -114,6 +117,16 @@ class Device:
                 self._text = text
                 return text
             return self._text
+
+    async def guide(self) -> "Guide":
+        """For constrained answers; made when first needed. Raises ``ModelError``."""
+        from inference.guided import Guide
+
+        text = await self.text()
+        async with self._lock:
+            if self._guide is None:
+                self._guide = await asyncio.to_thread(Guide.of, text)
+            return self._guide
 
     async def engine(self) -> Engine:
         """The running engine, started when there is none. Raises ``ModelError``/``EngineError``."""
@@ -145,10 +158,12 @@ class Device:
 class Piece:
     """One step of an answer: its token, and the text that became safe to show (may be empty).
 
-    ``token_id`` is ``None`` for the text that was held back until the end.
+    ``token_id`` is ``None`` for the text that was held back until the end. ``calls`` became whole
+    with this step.
     """
 
     text: Content
+    calls: tuple[ToolCall, ...] = ()
     token_id: int | None = None
     statistics: TokenStatistics | None = None
 
@@ -163,12 +178,15 @@ class LocalAnswer:
         ids: TokenIds,
         options: GenerateOptions,
         stop: Sequence[str],
+        guided: "GuidedAnswer | None" = None,
     ) -> None:
+        """``guided`` of a constrained answer reads its tokens; it knows the stop strings."""
         self.output_tokens = 0
         self.finish_reason: FinishReason | None = None
         self.decode_s = 0.0
-        self._events = engine.submit(ids, options)
-        self._text = text.decoder(stop)
+        constraint = None if guided is None else guided.constraint
+        self._events = engine.submit(ids, options, constraint=constraint)
+        self._reader = _Plain(text.decoder(stop)) if guided is None else guided
         self._started = 0.0
 
     async def prefill(self) -> Prefilled:
@@ -188,18 +206,44 @@ class LocalAnswer:
             return await self._token(event)
         if isinstance(event, Finished):
             self.finish_reason, self.decode_s = event.reason, event.decode_s
-            return Piece(text=Content(self._text.finish()))
+            return _piece(self._reader.finish())
         raise EngineCrashed("the engine ended without a last event")
 
     async def _token(self, token: Token) -> Piece:
         self.output_tokens += 1
-        shown = Content(self._text.push(token.id))
-        if self._text.stopped:
+        pieces = self._reader.push(token.id)
+        if self._reader.stopped:
             self.finish_reason = FinishReason.STOP
             self.decode_s = time.perf_counter() - self._started
             await self.close()
-        return Piece(text=shown, token_id=token.id, statistics=token.statistics)
+        return _piece(pieces, token)
 
     async def close(self) -> None:
         """Cancel if it still runs; the engine frees the cache at once. Idempotent."""
         await self._events.aclose()
+
+
+class _Plain:
+    """Reads an answer of text alone."""
+
+    def __init__(self, text: "TextStream") -> None:
+        self._text = text
+
+    @property
+    def stopped(self) -> bool:
+        return self._text.stopped
+
+    def push(self, token_id: int) -> list[Content | ToolCall]:
+        return [Content(self._text.push(token_id))]
+
+    def finish(self) -> list[Content | ToolCall]:
+        return [Content(self._text.finish())]
+
+
+def _piece(pieces: Sequence[Content | ToolCall], token: Token | None = None) -> Piece:
+    return Piece(
+        text=Content("".join(piece for piece in pieces if not isinstance(piece, ToolCall))),
+        calls=tuple(piece for piece in pieces if isinstance(piece, ToolCall)),
+        token_id=None if token is None else token.id,
+        statistics=None if token is None else token.statistics,
+    )

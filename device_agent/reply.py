@@ -1,14 +1,20 @@
 """What an app gets back: the text, where it came from, why, and proof of what answered."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from inference.engine import FinishReason
+from inference.text import ToolCall
 from lanai.content import Content
 from router.decision import Decision
 from router.vocabulary import Destination
 
+if TYPE_CHECKING:
+    from device_agent.toolbox import ToolRun
+
 __all__ = ["Ending", "Receipt", "Reply", "TextEvent", "Usage"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,15 +57,29 @@ class Ending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextEvent:
-    """A piece of the answer, ready to be shown after the pieces before it."""
+    """A piece of the answer, ready to be shown after the pieces before it.
+
+    ``partial``, with `into`: the parts of the value that are whole so far, as JSON values; of a
+    Pydantic model a dict of its fields, each of its own type once it is one. ``tool_run``: a call
+    that was just run; ``text`` is then empty.
+    """
 
     text: Content
+    partial: Any = None
+    tool_run: "ToolRun | None" = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
-    """A whole answer; there is none for an answer that broke off. ``receipt`` is cloud only."""
+class Reply(Generic[T]):
+    """A whole answer; there is none for an answer that broke off. ``receipt`` is cloud only.
 
+    ``value``: the answer as what `into` asked for, the text itself without it. ``tool_runs``: the
+    calls that were run on the way. Where tools were, ``text``, ``source``, ``decision``,
+    ``receipt`` and ``trace_id`` are of the last request; ``usage`` counts the tokens of all.
+    ``tool_calls``: calls of tools that have no function here, for the app to run.
+    """
+
+    value: T
     text: Content
     source: Destination
     model: str
@@ -68,6 +88,8 @@ class Reply:
     receipt: Receipt | None
     trace_id: str
     finish_reason: FinishReason
+    tool_runs: "tuple[ToolRun, ...]" = ()
+    tool_calls: tuple[ToolCall, ...] = ()
 
     def to_json_dict(self) -> dict[str, Any]:
         """Plain JSON values, as ``lanai respond --json`` prints them."""

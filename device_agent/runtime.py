@@ -1,14 +1,16 @@
 """What all requests of an agent share, and what one request asks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from device_agent.cloud_seam import StreamShape
 from device_agent.enrolled import EnrolledCloud
 from device_agent.ledger import Ledger
 from device_agent.local import Device
 from device_agent.options import Options
+from device_agent.tools import AnyTool
 from device_agent.tracing import Tracing
-from inference.text import ChatMessage
+from inference.guided import OutputForm
+from inference.text import ChatMessage, ToolChoice
 from router import DataClass, Mode, Router
 
 __all__ = ["Ask", "Runtime"]
@@ -37,6 +39,9 @@ class Ask:
     mode: Mode
     data_class: DataClass
     consent: bool | None
+    form: OutputForm | None = field(default=None, repr=False)
+    tools: tuple[AnyTool, ...] = ()
+    tool_choice: ToolChoice = ToolChoice.AUTO
 
     @property
     def may_leave(self) -> bool:

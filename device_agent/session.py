@@ -6,18 +6,26 @@ the transcript is as it was before.
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack, overload
 
-from device_agent.options import Options
+from device_agent.asking import Asking, Defaults, prompted
 from device_agent.reply import Reply, TextEvent
-from device_agent.runtime import Ask, Runtime
-from device_agent.turn import Turn
+from device_agent.rounds import Prompted, Rounds, higher
+from device_agent.runtime import Runtime
 from inference.text import ChatMessage
 from lanai.content import Content
 from lanai.errors import UsageError
 from router.decision import Decision
 from router.vocabulary import DataClass, Mode
 
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+    from inference.guided import Choices, JsonSchema, Regex
+
 __all__ = ["AsyncSession", "AsyncStream"]
+
+T = TypeVar("T")
 
 
 class AsyncSession:
@@ -39,6 +47,8 @@ class AsyncSession:
         self._runtime = runtime
         self._max_output_tokens = max_output_tokens
         self._busy = False
+        # What tools returned stays in the transcript, so its class holds for all that follows.
+        self._results_class = DataClass.PUBLIC
         self._transcript: list[ChatMessage] = []
         if instructions:
             self._transcript.append(ChatMessage(role="system", text=Content(instructions)))
@@ -54,83 +64,119 @@ class AsyncSession:
             raise UsageError("this session is answering a prompt", hint="restore it afterwards")
         self._transcript = list(messages)
 
+    @overload
+    async def respond(
+        self, prompt: str | None, *, into: None = None, **asking: Unpack[Asking]
+    ) -> Reply[Content]: ...
+    @overload
     async def respond(
         self,
-        prompt: str,
+        prompt: str | None,
         *,
-        options: Options | None = None,
-        mode: Mode | None = None,
-        data_class: DataClass | None = None,
-        consent: bool | None = None,
-    ) -> Reply:
+        into: "JsonSchema | dict[str, Any]",
+        **asking: Unpack[Asking],
+    ) -> Reply[Any]: ...
+    @overload
+    async def respond(
+        self, prompt: str | None, *, into: "Regex | Choices", **asking: Unpack[Asking]
+    ) -> Reply[Content]: ...
+    @overload
+    async def respond(
+        self, prompt: str | None, *, into: "type[T] | TypeAdapter[T]", **asking: Unpack[Asking]
+    ) -> Reply[T]: ...
+    async def respond(
+        self, prompt: str | None, *, into: Any = None, **asking: Unpack[Asking]
+    ) -> Reply[Any]:
         """Answer one prompt. Raises any ``LanaiError``; the transcript is then unchanged.
 
-        ``mode``, ``data_class`` and ``consent`` default to the session's.
+        ``into``: what the answer is to become, enforced while it is decoded and given as
+        ``reply.value``: a Pydantic model or another type Pydantic knows, a JSON Schema as a dict,
+        ``Regex`` or ``Choices``. ``prompt`` ``None``: go on after what ``restore`` left, a user's
+        message or a tool's. The other keywords: see ``Asking``.
         """
-        stream = self.stream(
-            prompt, options=options, mode=mode, data_class=data_class, consent=consent
-        )
+        stream = self.stream(prompt, into=into, **asking)
         async with stream:
             async for _ in stream:
                 pass
         return stream.final
 
+    @overload
+    def stream(
+        self, prompt: str | None, *, into: None = None, **asking: Unpack[Asking]
+    ) -> "AsyncStream[Content]": ...
+    @overload
     def stream(
         self,
-        prompt: str,
+        prompt: str | None,
         *,
-        options: Options | None = None,
-        mode: Mode | None = None,
-        data_class: DataClass | None = None,
-        consent: bool | None = None,
-    ) -> "AsyncStream":
+        into: "JsonSchema | dict[str, Any]",
+        **asking: Unpack[Asking],
+    ) -> "AsyncStream[Any]": ...
+    @overload
+    def stream(
+        self, prompt: str | None, *, into: "Regex | Choices", **asking: Unpack[Asking]
+    ) -> "AsyncStream[Content]": ...
+    @overload
+    def stream(
+        self, prompt: str | None, *, into: "type[T] | TypeAdapter[T]", **asking: Unpack[Asking]
+    ) -> "AsyncStream[T]": ...
+    def stream(
+        self, prompt: str | None, *, into: Any = None, **asking: Unpack[Asking]
+    ) -> "AsyncStream[Any]":
         """The same, piece by piece: ``async with session.stream(...) as stream``."""
+        defaults = Defaults(
+            mode=self.mode,
+            data_class=self.data_class,
+            least_class=self._results_class,
+            consent=self.consent,
+            max_output_tokens=self._max_output_tokens,
+        )
+        return AsyncStream(self, prompted(self._messages(prompt), into, asking, defaults))
+
+    def _messages(self, prompt: str | None) -> tuple[ChatMessage, ...]:
+        if prompt is None:
+            if not self._transcript or self._transcript[-1].role not in ("user", "tool"):
+                raise UsageError("there is nothing to go on after", hint="give a prompt")
+            return tuple(self._transcript)
         if not prompt.strip():
             raise UsageError("the prompt is empty", hint="say something")
-        options = options or Options()
-        said = ChatMessage(role="user", text=Content(prompt))
-        ask = Ask(
-            messages=(*self._transcript, said),
-            options=options,
-            max_tokens=options.max_tokens or self._max_output_tokens,
-            mode=Mode(mode or self.mode),
-            data_class=DataClass(data_class or self.data_class),
-            consent=self.consent if consent is None else consent,
-        )
-        return AsyncStream(self, ask)
+        return (*self._transcript, ChatMessage(role="user", text=Content(prompt)))
 
-    def _begin(self, ask: Ask) -> Turn:
+    def _begin(self, request: Prompted) -> Rounds:
         if self._busy:
             raise UsageError(
                 "this session is answering another prompt", hint="await it, or use a second session"
             )
         self._busy = True
-        return Turn(self._runtime, ask)
+        return Rounds(self._runtime, request)
 
-    def _end(self, ask: Ask, reply: Reply | None) -> None:
+    def _end(self, rounds: Rounds | None) -> None:
         self._busy = False
-        if reply is not None:
-            answer = ChatMessage(role="assistant", text=reply.text)
-            self._transcript = [*ask.messages, answer]
+        if rounds is None or (reply := rounds.reply) is None:
+            return
+        answer = ChatMessage(role="assistant", text=reply.text, tool_calls=reply.tool_calls)
+        self._transcript = [*rounds.ask.messages, answer]
+        for run in reply.tool_runs:
+            self._results_class = higher(self._results_class, run.data_class)
 
 
-class AsyncStream:
+class AsyncStream(Generic[T]):
     """Events with ``text`` while the answer comes; ``final`` once it is whole.
 
     Leaving the ``async with`` block early cancels the request, on the device and in the cloud.
     """
 
-    def __init__(self, session: AsyncSession, ask: Ask) -> None:
+    def __init__(self, session: AsyncSession, request: Prompted) -> None:
         self._session = session
-        self._ask = ask
-        self._turn: Turn | None = None
-        self._pieces: AsyncGenerator[Content, None] | None = None
+        self._request = request
+        self._rounds: Rounds | None = None
+        self._events: AsyncGenerator[TextEvent, None] | None = None
 
-    async def __aenter__(self) -> "AsyncStream":
-        if self._turn is not None:
+    async def __aenter__(self) -> Self:
+        if self._rounds is not None:
             raise UsageError("a stream is entered once")
-        self._turn = self._session._begin(self._ask)
-        self._pieces = self._turn.run()
+        self._rounds = self._session._begin(self._request)
+        self._events = self._rounds.run()
         return self
 
     async def __aexit__(
@@ -140,34 +186,34 @@ class AsyncStream:
         traceback: TracebackType | None,
     ) -> None:
         try:
-            if self._pieces is not None:
-                await self._pieces.aclose()
+            if self._events is not None:
+                await self._events.aclose()
         finally:
-            self._session._end(self._ask, self._turn.reply if self._turn else None)
+            self._session._end(self._rounds)
 
     def __aiter__(self) -> AsyncIterator[TextEvent]:
         return self
 
     async def __anext__(self) -> TextEvent:
-        if self._pieces is None:
+        if self._events is None:
             raise UsageError("a stream is read inside its `async with` block")
-        return TextEvent(text=await anext(self._pieces))
+        return await anext(self._events)
 
     @property
     def trace_id(self) -> str:
         """Of the request's trace, from the start of the ``async with`` block."""
-        if self._turn is None:
+        if self._rounds is None:
             raise UsageError("a stream has a trace inside its `async with` block")
-        return self._turn.trace_id
+        return self._rounds.trace_id
 
     @property
     def decision(self) -> Decision | None:
         """Where the answer comes from and why; it stands once the first piece has come."""
-        return self._turn.decision if self._turn else None
+        return self._rounds.decision if self._rounds else None
 
     @property
-    def final(self) -> Reply:
+    def final(self) -> Reply[T]:
         """The whole answer. Raises ``UsageError`` before it is there, or when it never came."""
-        if self._turn is None or self._turn.reply is None:
+        if self._rounds is None or self._rounds.reply is None:
             raise UsageError("there is no whole answer", hint="read the stream to its end first")
-        return self._turn.reply
+        return self._rounds.reply

@@ -15,7 +15,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from device_agent.cloud_seam import CloudAsk
 from device_agent.consult import Consultation
@@ -26,7 +26,9 @@ from device_agent.gathering import explain_no_route, gather
 from device_agent.local import LocalAnswer
 from device_agent.reply import Ending, Reply, Usage
 from device_agent.runtime import Ask, Runtime
+from device_agent.tools import told
 from inference.engine import Engine, FinishReason, GenerateOptions
+from inference.text import ToolCall
 from lanai.content import Content, TokenIds
 from lanai.errors import (
     CloudError,
@@ -43,20 +45,26 @@ from lanai.errors import (
 from lanai.telemetry import Attr, Span
 from router import Decision, Destination, Mode, Observations, Reason, RequestFacts
 
+if TYPE_CHECKING:
+    from inference.guided import GuidedAnswer
+
 __all__ = ["Turn"]
+
+Said = Content | ToolCall
 
 
 class Turn:
     """Iterate ``run`` to the end, then read ``reply``; there is none for a turn that failed."""
 
     def __init__(self, runtime: Runtime, ask: Ask) -> None:
-        self.reply: Reply | None = None
+        self.reply: Reply[Content] | None = None
         self._runtime = runtime
         self._ask = ask
         self._trace = runtime.tracing.request()
         self._begun = time.perf_counter()
         self._first: float | None = None
         self._shown: list[str] = []
+        self._calls: list[ToolCall] = []
         self._ids: TokenIds | None = None
         self._no_model: ModelError | None = None
         self._ending: Ending | None = None
@@ -79,8 +87,11 @@ class Turn:
         try:
             async with aclosing(self._answer()) as pieces:
                 async for piece in pieces:
-                    self._note(piece)
-                    yield piece
+                    if isinstance(piece, ToolCall):
+                        self._calls.append(piece)
+                    else:
+                        self._note(piece)
+                        yield piece
             self.reply = self._whole()
             outcome = None
         except LanaiError as error:
@@ -91,7 +102,7 @@ class Turn:
             self._describe()
             await self._trace.finish(error=outcome, decision=self._decision_record())
 
-    async def _answer(self) -> AsyncGenerator[Content, None]:
+    async def _answer(self) -> AsyncGenerator[Said, None]:
         # 1. Render.
         self._ids = await self._render()
         # 2. Facts.
@@ -122,7 +133,8 @@ class Turn:
             except ModelError as error:
                 self._no_model = error
                 return None  # the rules say what follows
-            ids = await asyncio.to_thread(text.render, self._ask.messages)
+            tools = told(self._ask.tools)
+            ids = await asyncio.to_thread(text.render, self._ask.messages, tools)
             step.set(Attr.INPUT_TOKENS, len(ids))
             return ids
 
@@ -140,7 +152,7 @@ class Turn:
 
     async def _answer_from(
         self, decision: Decision, consultation: Consultation, facts: RequestFacts
-    ) -> AsyncGenerator[Content, None]:
+    ) -> AsyncGenerator[Said, None]:
         if decision.destination is Destination.DEVICE:
             return self._on_device()
         await self._drop_draft()
@@ -156,9 +168,25 @@ class Turn:
             statistics=needs.statistics,
         )
         engine = self._engine = await self._runtime.device.engine()
-        answer = LocalAnswer(engine, text, self._prompt(), options, self._ask.options.stop)
+        guided = await self._guided(engine)
+        answer = LocalAnswer(engine, text, self._prompt(), options, self._ask.options.stop, guided)
         self._draft = Draft(answer, self._trace)
         return self._draft
+
+    async def _guided(self, engine: Engine) -> "GuidedAnswer | None":
+        """What holds an answer of a form, or with tools, to its grammar."""
+        ask = self._ask
+        if ask.form is None and not ask.tools:
+            return None
+        guide = await self._runtime.device.guide()
+        return await asyncio.to_thread(
+            guide.answer,
+            form=ask.form,
+            tools=told(ask.tools),
+            choice=ask.tool_choice,
+            stop=ask.options.stop,
+            vocabulary=engine.info.vocabulary,
+        )
 
     async def _drop_draft(self) -> None:
         draft, self._draft = self._draft, None
@@ -170,7 +198,7 @@ class Turn:
         if self._engine is not None:
             await self._runtime.device.discard(self._engine)
 
-    async def _on_device(self) -> AsyncGenerator[Content, None]:
+    async def _on_device(self) -> AsyncGenerator[Said, None]:
         draft = self._draft
         if draft is None:
             draft = await self._begin_draft(Observations())
@@ -189,7 +217,7 @@ class Turn:
 
     async def _in_cloud(
         self, consultation: Consultation, facts: RequestFacts
-    ) -> AsyncGenerator[Content, None]:
+    ) -> AsyncGenerator[Said, None]:
         try:
             async with aclosing(self._escalate(consultation)) as pieces:
                 async for piece in pieces:
@@ -199,6 +227,7 @@ class Turn:
             # 6. Fall back, but never after the first character.
             rejected = isinstance(error, TrustError)
             cause = Reason.CLOUD_NOT_VERIFIED if rejected else Reason.CLOUD_FAILED
+            self._calls.clear()  # of an answer that broke off
             if self._shown or consultation.fall_back(cause, facts) is None:
                 raise
         else:
@@ -207,7 +236,7 @@ class Turn:
             async for piece in pieces:
                 yield piece
 
-    async def _escalate(self, consultation: Consultation) -> AsyncGenerator[Content, None]:
+    async def _escalate(self, consultation: Consultation) -> AsyncGenerator[Said, None]:
         ask, decision = self._ask, consultation.decision
         escalation = Escalation(self._runtime.cloud.client, self._runtime.ledger, self._trace)
         pieces = escalation.pieces(
@@ -216,6 +245,9 @@ class Turn:
                 max_tokens=ask.max_tokens,
                 sampling=ask.options.sampling,
                 stop=ask.options.stop,
+                form=ask.form,
+                tools=told(ask.tools, cloud=True),
+                tool_choice=ask.tool_choice,
                 shape=self._runtime.cloud_stream_shape,
             ),
             Leaving(
@@ -240,13 +272,15 @@ class Turn:
             self._first = time.perf_counter()
         self._shown.append(piece)
 
-    def _whole(self) -> Reply:
+    def _whole(self) -> Reply[Content]:
         ending = self._ending
         decision = self._consultation.decision if self._consultation else None
         if ending is None or decision is None:
             raise StreamInterrupted("the answer has no last frame", received=len(self._shown))
+        text = Content("".join(self._shown))
         return Reply(
-            text=Content("".join(self._shown)),
+            value=text,
+            text=text,
             source=decision.destination,
             model=ending.model,
             decision=decision,
@@ -254,6 +288,7 @@ class Turn:
             receipt=ending.receipt,
             trace_id=self._trace.id,
             finish_reason=ending.finish_reason,
+            tool_calls=tuple(self._calls),
         )
 
     def _usage(self, ending: Ending) -> Usage:

@@ -45,7 +45,7 @@ class CharacterText:
     def encode(self, text: str) -> TokenIds:
         return TokenIds(map(ord, text))
 
-    def render(self, messages: Sequence[Any]) -> TokenIds:
+    def render(self, messages: Sequence[Any], tools: Sequence[Any] = ()) -> TokenIds:
         return self.encode("".join(f"{m.role}: {m.text}\n" for m in messages))
 
     def decoder(self, stop: Sequence[str] = ()) -> "CharacterStream":

@@ -1,0 +1,126 @@
+"""What an app asks with one prompt, checked and made a request."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from device_agent.options import Options
+from device_agent.rounds import Prompted, higher
+from device_agent.runtime import Ask
+from device_agent.structured import target_of
+from device_agent.tools import AnyTool, Function, told, tools_of
+from inference.guided import check_request
+from inference.text import ChatMessage, Tool, ToolChoice
+from lanai.errors import UsageError
+from router.vocabulary import DataClass, Mode
+
+if TYPE_CHECKING:
+    from device_agent.toolbox import ToolErrors
+
+__all__ = ["Asking", "Defaults", "prompted"]
+
+MAX_TOOL_ROUNDS = 4
+
+
+class Asking(TypedDict, total=False):
+    """The keywords of ``respond`` and ``stream`` beside `into`.
+
+    ``mode``, ``data_class`` and ``consent`` default to the session's. ``tools``: functions,
+    ``FunctionTool``s, or ``Tool``s whose calls the app runs itself. ``tool_choice``: ``auto``,
+    ``none``, ``required``, or a tool's name; it counts for the first round. After
+    ``max_tool_rounds`` rounds of calls the model must answer. ``tool_errors``: ``tell`` the model
+    (default), or ``raise`` ``ToolFailed``.
+    """
+
+    options: Options | None
+    mode: Mode | None
+    data_class: DataClass | None
+    consent: bool | None
+    tools: "Iterable[AnyTool | Function]"
+    tool_choice: ToolChoice | str
+    max_tool_rounds: int
+    tool_errors: "ToolErrors"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defaults:
+    """What a session says where a prompt does not. ``least_class``: of what it already holds."""
+
+    mode: Mode
+    data_class: DataClass
+    least_class: DataClass
+    consent: bool | None
+    max_output_tokens: int
+
+
+def prompted(
+    messages: tuple[ChatMessage, ...], into: Any, asking: Asking, defaults: Defaults
+) -> Prompted:
+    """Raises ``UsageError`` for a form, tools or options that no answer can follow."""
+    if unknown := asking.keys() - Asking.__annotations__.keys():
+        raise TypeError(f"unknown keyword {min(unknown)!r}")
+    target = target_of(into)
+    options = asking.get("options") or Options()
+    if target.form is not None and options.stop:
+        raise UsageError("stop strings would cut an answer of a fixed form", hint="drop `stop`")
+    tools, choice = _chosen(
+        tools_of(asking.get("tools", ())), asking.get("tool_choice", ToolChoice.AUTO)
+    )
+    if tools or target.form is not None or choice is ToolChoice.REQUIRED:
+        check_request(target.form, told(tools), choice)
+    consent = asking.get("consent")
+    ask = Ask(
+        messages=messages,
+        options=options,
+        max_tokens=options.max_tokens or defaults.max_output_tokens,
+        mode=Mode(asking.get("mode") or defaults.mode),
+        data_class=_data_class(asking, defaults, tools, choice),
+        consent=defaults.consent if consent is None else consent,
+        form=target.form,
+        tools=tools,
+        tool_choice=choice,
+    )
+    return Prompted(
+        ask=ask, target=target, max_tool_rounds=_max_rounds(asking), tool_errors=_errors(asking)
+    )
+
+
+def _data_class(
+    asking: Asking, defaults: Defaults, tools: tuple[AnyTool, ...], choice: ToolChoice
+) -> DataClass:
+    if choice is ToolChoice.REQUIRED and not told(tools, cloud=True):
+        return DataClass.SECRET  # no cloud may be told of what must be called
+    asked = DataClass(asking.get("data_class") or defaults.data_class)
+    return higher(asked, defaults.least_class)
+
+
+def _max_rounds(asking: Asking) -> int:
+    rounds = asking.get("max_tool_rounds", MAX_TOOL_ROUNDS)
+    if rounds < 1:
+        raise UsageError("max_tool_rounds is below 1", hint="`tools=()` allows no call at all")
+    return rounds
+
+
+def _errors(asking: Asking) -> "ToolErrors":
+    errors = asking.get("tool_errors", "tell")
+    if errors not in ("tell", "raise"):
+        raise UsageError("tool_errors is neither `tell` nor `raise`")
+    return errors
+
+
+def _chosen(
+    tools: tuple[AnyTool, ...], choice: ToolChoice | str
+) -> tuple[tuple[AnyTool, ...], ToolChoice]:
+    """A tool chosen by name is the only one told, and required."""
+    if choice in list(ToolChoice):
+        return tools, ToolChoice(choice)
+    named = tuple(tool for tool in tools if _name(tool) == choice)
+    if not named:
+        raise UsageError(
+            "tool_choice is no tool of this request", hint="auto, none, required, or a tool's name"
+        )
+    return named, ToolChoice.REQUIRED
+
+
+def _name(tool: AnyTool) -> str:
+    return tool.name if isinstance(tool, Tool) else tool.told.name
