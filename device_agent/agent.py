@@ -47,7 +47,7 @@ class AsyncAgent:
             device=Device(loader, context_tokens=settings.device_context_tokens),
             cloud=_enrolled(folders, settings),
             router=router_of(settings, folders),
-            ledger=Ledger(ledger_path(folders)),
+            ledger=Ledger(ledger_path(folders), keep_days=settings.ledger_keep_days),
             tracing=open_tracing(traces_path(folders), keep_days=settings.trace_keep_days),
             cloud_timeout_s=settings.cloud_timeout_s,
             cloud_stream_shape=settings.cloud_stream_shape,

@@ -125,11 +125,13 @@ def _traces(path: Path) -> Check:
 
 def _ledger(path: Path) -> Check:
     try:
-        disclosures, damaged = Ledger(path).read()
+        found = Ledger(path).read()
     except LanaiError as error:
         return Check(name="ledger", ok=False, reason=error.message, hint=error.hint)
-    reason = f"{len(disclosures)} disclosures, {damaged} damaged lines"
-    return Check(name="ledger", ok=not damaged, reason=reason, hint="damaged lines are skipped")
+    reason = f"{len(found.disclosures)} disclosures, {found.damaged} damaged lines"
+    return Check(
+        name="ledger", ok=not found.damaged, reason=reason, hint="damaged lines are skipped"
+    )
 
 
 def _router(folders: Folders) -> Check:

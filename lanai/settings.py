@@ -66,6 +66,9 @@ class Settings(BaseModel):
     trace_keep_days: int = Field(
         30, ge=1, le=3650, description="days a trace is kept; the newest 10,000 at most"
     )
+    ledger_keep_days: int | None = Field(
+        None, ge=1, le=36500, description="days a disclosure is kept; unset: for ever"
+    )
     serve_host: str = Field("127.0.0.1", description="address `lanai serve` binds")
     serve_port: int = Field(8431, ge=0, le=65535, description="port of `lanai serve`; 0: any free")
     serve_requests: int = Field(8, ge=1, le=1024, description="requests it answers at once")

@@ -2,7 +2,9 @@
 
 import json
 import os
+import sys
 import time
+import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,36 +12,38 @@ import click
 
 from lanai.cli.output import emit_json, json_option, say
 from lanai.errors import UsageError
-from lanai.folders import Folders
+from lanai.folders import Folders, private_folder
 
 if TYPE_CHECKING:
-    from device_agent.ledger import Disclosure
+    from device_agent.ledger import Disclosure, LedgerContents
 
 __all__ = ["report"]
 
 
 @click.command()
 @click.option("--export", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.json")
+@click.option("--ui", is_flag=True, help="a page of it, opened where there is a screen")
 @json_option
-def report(export: Path | None, as_json: bool) -> None:
+def report(export: Path | None, ui: bool, as_json: bool) -> None:
     """Show the ledger: what left this device. It holds no content."""
     from device_agent.ledger import Ledger, ledger_path
+    from device_agent.private_file import write_private
 
+    if ui and as_json:
+        raise UsageError("--ui and --json are two forms of one report", hint="give one of them")
     ledger = Ledger(ledger_path(Folders.standard()))
-    disclosures, damaged = ledger.read()
-    lost = _tokens_lost()
-    document = _document(disclosures, damaged) | {"tokens_lost": lost}
+    found, lost = ledger.read(), _tokens_lost()
+    document = _document(found) | {"tokens_lost": lost}
     if export is not None:
-        _write(export, document)
+        write_private(export, json.dumps(document, indent=2, allow_nan=False) + "\n")
         say(f"wrote {export}")
-    if as_json:
+    if ui:
+        _page(found, lost)
+    elif as_json:
         emit_json(document)
     elif export is None:
-        _table(disclosures)
-    if lost:
-        say(f"tokens sent without an answer: {lost}")
-    if damaged:
-        say(f"damaged lines skipped: {damaged}, in {ledger.path}")
+        _table(found.disclosures)
+    _say_rest(found, lost, ledger.path)
 
 
 def _tokens_lost() -> int:
@@ -48,36 +52,50 @@ def _tokens_lost() -> int:
     return Tally(tally_path(Folders.standard()), cluster=None).counts().tokens_lost
 
 
-def _document(disclosures: "tuple[Disclosure, ...]", damaged: int) -> dict[str, Any]:
-    return {"disclosures": [each.to_json_dict() for each in disclosures], "damaged": damaged}
+def _document(found: "LedgerContents") -> dict[str, Any]:
+    return {
+        "disclosures": [each.to_json_dict() for each in found.disclosures],
+        "damaged": found.damaged,
+        "pruned": found.pruned,
+    }
 
 
-def _write(path: Path, document: dict[str, Any]) -> None:
-    """Readable by this user only. Raises ``UsageError`` when the file cannot be written."""
-    text = json.dumps(document, indent=2, allow_nan=False) + "\n"
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from None
+def _page(found: "LedgerContents", lost: int) -> None:
+    """The path to stdout; opened too when a person sits before a screen."""
+    from device_agent.report_page import write_page
+
+    path = private_folder(Folders.standard().state) / "report.html"
+    write_page(path, found, tokens_lost=lost)
+    click.echo(path)
+    if sys.stdout.isatty() and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        webbrowser.open(path.as_uri())
+
+
+def _say_rest(found: "LedgerContents", lost: int, path: Path) -> None:
+    if lost:
+        say(f"tokens sent without an answer: {lost}")
+    if found.pruned:
+        say(f"older disclosures dropped for their age: {found.pruned}")
+    if found.damaged:
+        say(f"damaged lines skipped: {found.damaged}, in {path}")
 
 
 def _table(disclosures: "tuple[Disclosure, ...]") -> None:
     if not disclosures:
         say("nothing has left this device")
         return
-    click.echo(f"{'when':<14}  {'why':<22} {'sent':>8} {'back':>8}  {'node':<12}  outcome")
+    click.echo(f"{'when':<11} {'why':<20} {'data':<8} {'sent':>8} {'back':>8} {'node':<12} outcome")
     for each in disclosures:
         click.echo(_line(each))
 
 
 def _line(each: "Disclosure") -> str:
-    when = time.strftime("%m-%d %H:%M:%S", time.localtime(each.time))
+    when = time.strftime("%m-%d %H:%M", time.localtime(each.time))
     sent, back = _size(each.bytes_sent), _size(each.bytes_received)
     node = (each.node or "-")[:12]
     outcome = each.outcome or "unknown: count it as sent"
-    return f"{when}  {each.reason:<22} {sent:>8} {back:>8}  {node:<12}  {outcome}"
+    sizes = f"{sent:>8} {back:>8}"
+    return f"{when:<11} {each.reason:<20} {each.data_class:<8} {sizes} {node:<12} {outcome}"
 
 
 def _size(count: int | None) -> str:

@@ -217,3 +217,19 @@ def test_report_shows_and_exports(home, capsys, tmp_path) -> None:
     assert "abababababab" in shown
     assert run(["report", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["damaged"] == 0
+
+
+def test_report_as_a_page(home, capsys) -> None:
+    """One file of this user's alone, with no script and nothing to fetch; its path is printed."""
+    ledger = Ledger(ledger_path(home))
+    row = ledger.intend(id="one", reason="<script>", mode="auto", data_class="public")
+    ledger.conclude(row, "answered", bytes_sent=1234, node="ab" * 32, measurement="cd" * 32)
+    assert run(["report", "--ui"]) == 0
+    path = Path(capsys.readouterr().out.strip())
+    page = path.read_text()
+    assert path.stat().st_mode & 0o077 == 0
+    assert "1,234" in page
+    assert "cdcdcdcdcdcdcdcd" in page
+    assert "&lt;script&gt;" in page
+    assert not [word for word in ("<script", "http:", "https:", "src=") if word in page]
+    assert run(["report", "--ui", "--json"]) == 2

@@ -1,5 +1,6 @@
 """The ledger: append-only, durable, honest about what it does not know."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -40,9 +41,9 @@ def test_a_line_cut_by_power_loss_spoils_no_other(ledger, cut) -> None:
     whole = ledger.path.read_bytes()
     ledger.path.write_bytes(whole[:-cut])
     ledger.intend(id="three", **WHY)
-    rows, damaged = ledger.read()
-    assert [row.id for row in rows if row.id != "two"] == ["one", "three"]
-    assert damaged == (1 if cut > 1 else 0)
+    found = ledger.read()
+    assert [row.id for row in found.disclosures if row.id != "two"] == ["one", "three"]
+    assert found.damaged == (1 if cut > 1 else 0)
 
 
 def test_lines_are_only_ever_added(ledger) -> None:
@@ -53,6 +54,50 @@ def test_lines_are_only_ever_added(ledger) -> None:
         now = ledger.path.read_bytes()
         assert now.startswith(before)
         before = now
+
+
+def test_what_is_old_is_dropped_and_counted(ledger) -> None:
+    """With its outcome; what is younger stays byte for byte, damaged lines too."""
+    old = ledger.intend(id="old", **WHY)
+    ledger.conclude(old, "answered")
+    ledger.intend(id="young", **WHY)
+    young = ledger.path.read_bytes().splitlines()[-1]
+    with ledger.path.open("ab") as file:
+        file.write(b"{damaged\n")
+    assert ledger.prune(before=102) == 1
+    assert ledger.prune(before=102) == 0
+    found = ledger.read()
+    assert ([row.id for row in found.disclosures], found.pruned, found.damaged) == (["young"], 1, 1)
+    assert ledger.path.read_bytes().splitlines()[1:] == [young, b"{damaged"]
+    assert ledger.path.stat().st_mode & 0o077 == 0
+    assert ledger.prune(before=1000) == 1
+    assert ledger.read().pruned == 2
+
+
+def test_a_process_drops_what_is_over_the_age_once(tmp_path) -> None:
+    """With its first disclosure; not with each."""
+    day, path = 24 * 3600, tmp_path / "ledger.jsonl"
+    first = Ledger(path, clock=lambda: 0.0)
+    first.intend(id="one", **WHY)
+    ticks = iter([2 * day, 2 * day, 9 * day, 9 * day]).__next__
+    later = Ledger(path, keep_days=1, clock=ticks)
+    later.intend(id="two", **WHY)
+    assert [row.id for row in later.disclosures()] == ["two"]
+    later.intend(id="three", **WHY)
+    assert [row.id for row in later.disclosures()] == ["two", "three"]
+
+
+def test_an_outcome_that_cannot_be_written_is_counted(ledger, monkeypatch) -> None:
+    """The intent stands, so nobody claims that nothing was sent."""
+    row = ledger.intend(id="one", **WHY)
+    monkeypatch.setattr("os.fsync", _full)
+    with pytest.raises(LedgerError, match="No space"):
+        ledger.conclude(row, "answered")
+    assert ledger.outcomes_lost == 1
+
+
+def _full(_: int) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_a_folder_that_cannot_be_written_is_an_error(tmp_path) -> None:
