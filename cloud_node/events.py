@@ -78,6 +78,7 @@ class Event(StrEnum):
     TRUST_SIGNED = "trust_signed"
     LIBRARY_MESSAGE = "library_message"
     UNSAFE_EVIDENCE = "unsafe_evidence"
+    PROTECTION_MISSING = "protection_missing"
 
 
 class Field(StrEnum):
@@ -85,6 +86,7 @@ class Field(StrEnum):
 
     CODE = "code"
     PIECE = "piece"
+    PROTECTION = "protection"
     REASON = "reason"
     LEVEL = "level"
     LIVE = "live"

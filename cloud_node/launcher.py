@@ -5,7 +5,7 @@ all that Ray's supervisor can reach: no request or key passes through here.
 
     -> {"verb": "start" | "drain" | "stop" | "status"}        one line of JSON, exactly this key
     <- {"ok": bool, "state": "...", "live": n, "address": "..." | null, "node_id": ...,
-        "pieces": {name: pid}}
+        "pieces": {name: pid}, "missing": [protection…]}
 
 A refused or failed verb answers ``"ok": false`` and an ``"error"`` word. A piece that ends
 is started again by the tree; a node that gave up is not: the launcher says so, and whoever
@@ -128,6 +128,7 @@ class Launcher:
             "address": None if gone else node.address,
             "node_id": None if gone else node.node_id,
             "pieces": {} if gone else node.pieces,
+            "missing": [] if gone else node.missing,
         }
         return answer if refused is None else answer | {"error": str(refused)}
 

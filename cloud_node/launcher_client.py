@@ -30,6 +30,8 @@ class LauncherStatus(BaseModel):
     node_id: str | None
     pieces: dict[str, int]
     """Process ids of the tree, by name."""
+    missing: list[str]
+    """Protections that the machine does not give to some piece: words of `Protection`."""
     error: str | None = None
 
     @property

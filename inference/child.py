@@ -1,7 +1,7 @@
 """The engine's process: ``python -m inference.child FD [DOOR_FD]``, spoken to over sockets.
 
     1  take the owner's socket, and the door's; no core dump, no debugger, Ctrl-C is the owner's
-    2  read the load order
+    2  read the load order; with a door, which a node's engine has, give up all but the model
     3  load the model, say ``ready``, or ``unloadable`` with a code of the closed list
     4  serve, see ``inference.serving``, until the owner is gone or has retired us
 
@@ -15,9 +15,12 @@ import resource
 import signal
 import socket
 import sys
+from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 from inference.caller import Caller
+from inference.confining import engine_confinement
 from inference.decoder_runner import DecoderRunner
 from inference.dialogue import LoadFailure, LoadOrder, info_message, unloadable_message
 from inference.door import Door
@@ -26,6 +29,7 @@ from inference.runner import Runner
 from inference.scheduler import Scheduler
 from inference.serving import RECEIVE_BYTES, Serving
 from inference.wire import Message
+from lanai.confinement import confine
 from lanai.errors import (
     EngineCrashed,
     LanaiError,
@@ -82,13 +86,21 @@ def _confine() -> None:
         ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
+def _keep_only(model: Path, owner: Caller, door: Door) -> tuple[str, ...]:
+    """Before torch has threads, which Landlock would not bind. What is missing."""
+    keep = (owner.fileno(), door.fileno())
+    return tuple(sorted(confine(engine_confinement(model), keep=keep).missing))
+
+
 def _run(owner: Caller, door: Door | None) -> None:
     order = LoadOrder.parse(_first(owner))
+    lacking = _keep_only(order.model, owner, door) if door else ()
     try:
         runner, info = _load(order)
     except (LanaiError, MemoryError, OSError, RuntimeError, ImportError) as error:
         owner.send(unloadable_message(_failure(error)))
         return
+    info = replace(info, lacking=lacking)
     serving = Serving(owner, Scheduler(runner), info, door)
     owner.send(info_message(info))
     serving.run()

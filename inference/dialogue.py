@@ -135,7 +135,8 @@ def info_message(info: EngineInfo) -> Message:
 def parse_info(message: Message) -> EngineInfo:
     """Raises ``EngineCrashed`` when the message is not ``ready``."""
     try:
-        return EngineInfo(**_fields(message, "ready"))
+        fields = _fields(message, "ready")
+        return EngineInfo(**{**fields, "lacking": tuple(fields.get("lacking", ()))})
     except TypeError:
         raise _unexpected() from None
 

@@ -120,6 +120,8 @@ class EngineInfo:
     weights_sha256: str
     device: str
     """``cpu`` or ``cuda``."""
+    lacking: tuple[str, ...] = ()
+    """Words of `Protection` that were asked for and are not held; a device asks for none."""
 
 
 class Constraint(Protocol):

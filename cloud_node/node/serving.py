@@ -15,6 +15,7 @@ from cloud_node.node.load import Load
 from cloud_node.node.node import Node
 from cloud_node.node.proof import LogReader
 from cloud_node.store import open_store
+from cloud_node.tree.confinements import front_confinement
 from cloud_node.tree.doors import AsyncDoor, Door, Message, close_all
 from cloud_node.tree.piece import Piece
 from trust.attestation.release import Release
@@ -26,17 +27,21 @@ BEAT_S: Final = 0.5
 
 def run(piece: Piece) -> None:
     """Until the launcher says stop, or is gone."""
-    asyncio.run(_Serving(piece).run())
+    config = NodeConfig.model_validate_json(piece.order["config"])
+    # Before gRPC has threads, which Landlock would not bind.
+    lacking = piece.confine(front_confinement(config), profile=config.profile)
+    asyncio.run(_Serving(piece, config, lacking).run())
 
 
 class _Serving:
     """One front. Messages of the launcher: ``connect`` (the keyholder's door), ``missing``,
     ``drain``, ``stop``; to it: ``ready`` once, then ``beat`` twice a second."""
 
-    def __init__(self, piece: Piece) -> None:
+    def __init__(self, piece: Piece, config: NodeConfig, lacking: list[str]) -> None:
         self._log: EventLog = piece.log
         self._wire_door = piece.wire
-        self._config = NodeConfig.model_validate_json(piece.order["config"])
+        self._config = config
+        self._lacking = lacking
         self._release = Release.parse(piece.order["release"])
         self._load = Load(max_live=self._config.max_live)
         self._keyholding = Keyholding()
@@ -63,7 +68,7 @@ class _Serving:
         try:
             await self._connected.wait()
             await node.start()
-            wire.send(self._word(node, "ready"))
+            wire.send({**self._word(node, "ready"), "lacking": self._lacking})
             beating = asyncio.create_task(self._beat(wire, node))
             await node.serve(self._stopping)
             await node.drain()

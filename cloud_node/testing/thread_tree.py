@@ -92,7 +92,7 @@ class UnsafeThreadTree:
         self._start(run)
         return entrance, ours
 
-    def _birth(self, work: Callable[[], None], held: ExitStack) -> None:
+    def _birth(self, work: Callable[[], None], held: ExitStack, _needed: tuple[int, ...]) -> None:
         owned = held.pop_all()
 
         def run() -> None:

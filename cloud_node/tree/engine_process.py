@@ -7,6 +7,7 @@ from cloud_node.tree.doors import Door
 from cloud_node.tree.piece_process import ENVIRONMENT
 from inference.dialogue import info_message
 from inference.process import ProcessEngine
+from lanai.errors import ConfigError
 
 __all__ = ["EngineProcess"]
 
@@ -20,7 +21,7 @@ class EngineProcess:
 
     @classmethod
     async def start(cls, config: NodeConfig) -> "EngineProcess":
-        """Raises what ``ProcessEngine.start`` raises."""
+        """Raises what ``ProcessEngine.start`` raises, and ``ConfigError`` as ``Piece.confine``."""
         entrance, door = Door.pair()
         try:
             with door.socket:
@@ -34,7 +35,16 @@ class EngineProcess:
         except BaseException:
             entrance.close()
             raise
-        return cls(engine, entrance)
+        started = cls(engine, entrance)
+        if started.lacking and config.profile == "production":
+            await started.close()
+            raise ConfigError("this machine does not give an engine what production needs")
+        return started
+
+    @property
+    def lacking(self) -> tuple[str, ...]:
+        """Protections that its process is without: words of `Protection`."""
+        return self._engine.info.lacking
 
     @property
     def pid(self) -> int:

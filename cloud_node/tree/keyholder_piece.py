@@ -4,6 +4,7 @@ from cloud_node.events import Event
 from cloud_node.node.config import NodeConfig
 from cloud_node.node.evidence import attesters_of
 from cloud_node.node.release import measure_release
+from cloud_node.tree.confinements import keyholder_confinement
 from cloud_node.tree.keyholder import Keyholder
 from cloud_node.tree.keyholder_loop import KeyholderLoop
 from cloud_node.tree.piece import Piece
@@ -21,6 +22,8 @@ def run(piece: Piece) -> None:
     attesters = attesters_of(config.evidence, release)
     if any(attester.kind.startswith("unsafe") for attester in attesters):
         piece.log.emit(Event.UNSAFE_EVIDENCE)
+    # What was measured above is out of its view from here on.
+    lacking = piece.confine(keyholder_confinement(config), profile=config.profile)
     loop = KeyholderLoop(Keyholder(attesters), piece.door, piece.wire, piece.log)
-    piece.ready(release=release.canonical())
+    piece.ready(release=release.canonical(), lacking=lacking)
     loop.run()

@@ -11,20 +11,23 @@ Exit codes are those of ``lanai.errors``. A piece prints nothing but events.
 
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Final
 
-from cloud_node.events import Component, Event, EventLog
+from cloud_node.events import Component, Event, EventLog, Field
 from cloud_node.process import die_with_parent
 from cloud_node.tree.doors import Door, Message
 from cloud_node.tree.state import PieceName
 from lanai.cli.output import complain
-from lanai.errors import LanaiError, UsageError
+from lanai.confinement import Confinement, confine
+from lanai.errors import ConfigError, LanaiError, UsageError
 
 __all__ = ["Piece", "main"]
 
+
+STDERR: Final = 2
 
 # The engine is `python -m inference.child`.
 _BODIES: Final = {
@@ -47,6 +50,24 @@ class Piece:
     wire: Door
     door: Door | None
     log: EventLog
+
+    def confine(
+        self, confinement: Confinement, *, profile: str, keep: Iterable[int] = ()
+    ) -> list[str]:
+        """Leave this process what is named, its sockets and its events; what is missing of that.
+
+        Raises ``ConfigError`` when something is, in production.
+        """
+        doors = [door.fileno() for door in (self.wire, self.door) if door is not None]
+        missing = sorted(confine(confinement, keep=[STDERR, *doors, *keep]).missing)
+        for protection in missing:
+            self.log.emit(Event.PROTECTION_MISSING, {Field.PROTECTION: protection})
+        if missing and profile == "production":
+            raise ConfigError(
+                f"this machine does not give a node {', '.join(missing)}",
+                hint="a production node needs Linux 6.12 with Landlock and seccomp",
+            )
+        return [str(protection) for protection in missing]
 
     def ready(self, **more: Any) -> None:
         """Tell the launcher that this piece serves."""

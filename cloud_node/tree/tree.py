@@ -56,6 +56,7 @@ class NodeTree:
         self._release: bytes | None = None
         self._pieces: dict[PieceName, AnyPiece] = {}
         self._serving: set[PieceName] = set()
+        self._lacking: dict[PieceName, tuple[str, ...]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._restarts: deque[float] = deque(maxlen=PATIENCE)
         self._heard = clock()
@@ -68,6 +69,11 @@ class NodeTree:
     def pieces(self) -> dict[str, int]:
         """Process ids by name, of the pieces that run."""
         return {str(name): piece.pid for name, piece in self._pieces.items()}
+
+    @property
+    def missing(self) -> list[str]:
+        """Protections that this machine does not give to some piece: words of `Protection`."""
+        return sorted({word for words in self._lacking.values() for word in words})
 
     @property
     def state(self) -> NodeState:
@@ -130,15 +136,17 @@ class NodeTree:
         if name is PieceName.ENGINE:
             self._pieces[name] = await EngineProcess.start(self._settings)
         else:
-            self._pieces[name] = await PieceProcess.spawn(
-                name, self._order(name), log=self._events
-            )
+            self._pieces[name] = await PieceProcess.spawn(name, self._order(name), log=self._events)
         piece = self._pieces[name]
+        if isinstance(piece, EngineProcess):
+            self._lacking[name] = piece.lacking
         if isinstance(piece, PieceProcess) and name is not PieceName.FRONT:
             self._accept(name, await piece.hear())
         self._connect(name)
         if isinstance(piece, PieceProcess) and name is PieceName.FRONT:
-            self._note(await piece.hear())
+            ready = await piece.hear()
+            self._lacking[name] = tuple(ready["lacking"])
+            self._note(ready)
             self._own(self._listen(piece))
         self._serving.add(name)
         self._tell_missing()
@@ -148,6 +156,7 @@ class NodeTree:
 
     def _accept(self, name: PieceName, ready: Message) -> None:
         """Take in what a piece said when it was ready. Raises ``CloudUnavailable``."""
+        self._lacking[name] = tuple(ready["lacking"])
         if name is not PieceName.KEYHOLDER:
             return
         if self._release not in (None, ready["release"]):
@@ -252,7 +261,10 @@ class NodeTree:
         """The configuration of one piece: what it needs, and no credential that it does not."""
         config = self._settings
         if name is PieceName.ZYGOTE:
-            wanted = ("model_folder", "model_name", "context_tokens", "request_timeout_s")
+            wanted = (
+                *("model_folder", "model_name", "context_tokens", "request_timeout_s"),
+                "profile",
+            )
             return {key: getattr(config, key) for key in wanted}
         if name is PieceName.KEYHOLDER:
             return {"config": config.model_copy(update={"store_url": ""}).model_dump_json()}

@@ -14,12 +14,14 @@ from contextlib import ExitStack, suppress
 from typing import Any, Final
 
 from cloud_node.process import die_with_parent
+from cloud_node.tree.confinements import worker_confinement
 from cloud_node.tree.doors import Door, close_all
 from cloud_node.tree.request_socket import refuse
 from cloud_node.tree.summons import Summons
 from cloud_node.tree.worker import Room, Worker
 from inference.engine import EngineInfo
 from inference.link import EngineLink
+from lanai.confinement import confine
 from lanai.errors import EnvelopeRejected, RefusalCode
 
 __all__ = ["Birth", "Forking", "Zygote"]
@@ -28,8 +30,9 @@ WORKER_MEMORY_BYTES: Final = 512 * 1024 * 1024
 """Address space a worker may add to what it was born with."""
 WORKER_FILES: Final = 64
 
-Birth = Callable[[Callable[[], None], ExitStack], None]
-"""Runs a request to its end, apart from the caller; closes what is held when nobody needs it."""
+Birth = Callable[[Callable[[], None], ExitStack, tuple[int, ...]], None]
+"""Runs a request to its end, apart from the caller, with these descriptors and no other; closes
+what is held when nobody needs it."""
 
 
 class Zygote:
@@ -65,7 +68,8 @@ class Zygote:
                 summons = Summons.parse(message)
                 link = self._link(held)
                 worker = Worker(self._room, summons, request, link)
-                self._birth(lambda: worker.run(descriptors[1]), held)
+                needed = (*descriptors, link.fileno())
+                self._birth(lambda: worker.run(descriptors[1]), held, needed)
             except (EnvelopeRejected, OSError):
                 refuse(request, RefusalCode.BUSY)
 
@@ -81,9 +85,14 @@ class Zygote:
 
 
 class Forking:
-    """A ``Birth`` by fork. Made before the process is confined: it keeps what it reads open."""
+    """A ``Birth`` by fork. Made before the process is confined: it keeps what it reads open.
 
-    def __init__(self) -> None:
+    ``strict`` workers refuse to read a request with a protection missing.
+    """
+
+    def __init__(self, *, strict: bool) -> None:
+        self._strict = strict
+        self._confinement = worker_confinement()
         self._tasks = os.open("/proc/self/task", os.O_RDONLY | os.O_DIRECTORY)
         self._statm = os.open("/proc/self/statm", os.O_RDONLY)
 
@@ -92,7 +101,7 @@ class Forking:
         """What must stay open here."""
         return self._tasks, self._statm
 
-    def __call__(self, work: Callable[[], None], held: ExitStack) -> None:
+    def __call__(self, work: Callable[[], None], held: ExitStack, needed: tuple[int, ...]) -> None:
         """The child works and ends, whatever happens, without running anything of the parent's.
 
         Raises ``OSError`` when there is no room for a process, or a second thread runs here.
@@ -106,7 +115,10 @@ class Forking:
         with suppress(BaseException):
             die_with_parent(parent)
             _limit(born_with=pages * resource.getpagesize())
-            work()
+            # Other requests' sockets, and the doors of the zygote, are none of a worker's.
+            granted = confine(self._confinement, keep=needed)
+            if not (granted.missing and self._strict):
+                work()
         os._exit(0)
 
 

@@ -4,6 +4,7 @@ import gc
 import signal
 from pathlib import Path
 
+from cloud_node.tree.confinements import zygote_confinement
 from cloud_node.tree.piece import Piece
 from cloud_node.tree.worker import Room
 from cloud_node.tree.zygote import Forking, Zygote
@@ -19,7 +20,7 @@ def run(piece: Piece) -> None:
     if piece.door is None:
         raise UsageError("a zygote needs a door")
     order = piece.order
-    forking = Forking()
+    forking = Forking(strict=order["profile"] == "production")
     room = Room(
         text=load_text_model(Path(order["model_folder"])),
         model=order["model_name"],
@@ -31,5 +32,8 @@ def run(piece: Piece) -> None:
     # What is warm stays shared between workers: the collector would touch all of it.
     gc.collect()
     gc.freeze()
-    piece.ready()
+    lacking = piece.confine(
+        zygote_confinement(), profile=order["profile"], keep=forking.descriptors
+    )
+    piece.ready(lacking=lacking)
     zygote_loop(Zygote(room, forking), piece.door, piece.wire)

@@ -72,4 +72,4 @@ async def test_the_launcher_takes_four_verbs_and_nothing_beside(launcher, line, 
 async def test_the_launcher_tells_state_and_no_content(launcher) -> None:
     """A status has a closed set of keys, none of which a request could be in."""
     answer = await launcher.carry_out(b'{"verb": "status"}')
-    assert set(answer) == {"ok", "state", "live", "address", "node_id", "pieces"}
+    assert set(answer) == {"ok", "state", "live", "address", "node_id", "pieces", "missing"}
