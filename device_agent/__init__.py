@@ -18,7 +18,12 @@ if TYPE_CHECKING:
     from device_agent.options import Options
     from device_agent.reply import Receipt, Reply, TextEvent, Usage
     from device_agent.session import AsyncSession, AsyncStream
+    from device_agent.toolbox import ToolRun
+    from device_agent.tools import FunctionTool
     from device_agent.traces import TraceStore
+    from inference.guided import Choices, JsonSchema, Regex
+    from inference.text import ChatMessage, Tool, ToolCall
+    from lanai.errors import ToolFailed, ValidationFailed
     from router.decision import Decision
     from router.vocabulary import DataClass, Destination, Mode, Reason, Stage
 
@@ -28,23 +33,33 @@ __all__ = [
     "AsyncSession",
     "AsyncStream",
     "Availability",
+    "ChatMessage",
+    "Choices",
     "DataClass",
     "Decision",
     "Destination",
     "Disclosure",
+    "FunctionTool",
+    "JsonSchema",
     "Ledger",
     "Mode",
     "Options",
     "PartState",
     "Reason",
     "Receipt",
+    "Regex",
     "Reply",
     "Session",
     "Stage",
     "Stream",
     "TextEvent",
+    "Tool",
+    "ToolCall",
+    "ToolFailed",
+    "ToolRun",
     "TraceStore",
     "Usage",
+    "ValidationFailed",
 ]
 
 _HOME = {
@@ -53,23 +68,33 @@ _HOME = {
     "AsyncSession": "device_agent.session",
     "AsyncStream": "device_agent.session",
     "Availability": "device_agent.availability",
+    "ChatMessage": "inference.text",
+    "Choices": "inference.guided",
     "DataClass": "router.vocabulary",
     "Decision": "router",
     "Destination": "router.vocabulary",
     "Disclosure": "device_agent.ledger",
+    "FunctionTool": "device_agent.tools",
+    "JsonSchema": "inference.guided",
     "Ledger": "device_agent.ledger",
     "Mode": "router.vocabulary",
     "Options": "device_agent.options",
     "PartState": "device_agent.availability",
     "Reason": "router.vocabulary",
     "Receipt": "device_agent.reply",
+    "Regex": "inference.guided",
     "Reply": "device_agent.reply",
     "Session": "device_agent.blocking",
     "Stage": "router.vocabulary",
     "Stream": "device_agent.blocking",
     "TextEvent": "device_agent.reply",
+    "Tool": "inference.text",
+    "ToolCall": "inference.text",
+    "ToolFailed": "lanai.errors",
+    "ToolRun": "device_agent.toolbox",
     "TraceStore": "device_agent.traces",
     "Usage": "device_agent.reply",
+    "ValidationFailed": "lanai.errors",
 }
 
 

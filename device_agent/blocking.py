@@ -6,21 +6,31 @@ crypto path. The thread starts with the agent and ends with ``close``.
 
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, Self, Unpack, overload
+
+from typing_extensions import TypeVar
 
 from device_agent.agent import AsyncAgent
+from device_agent.asking import Asking
 from device_agent.availability import Availability
 from device_agent.ledger import Ledger
-from device_agent.options import Options
 from device_agent.portal import Portal
 from device_agent.reply import Reply, TextEvent
 from device_agent.session import AsyncSession, AsyncStream
 from inference.text import ChatMessage
+from lanai.content import Content
 from lanai.folders import Folders
 from router.decision import Decision
 from router.vocabulary import DataClass, Mode
 
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+    from inference.guided import Choices, JsonSchema, Regex
+
 __all__ = ["Agent", "Session", "Stream"]
+
+T = TypeVar("T", default=Content)
 
 
 class Agent:
@@ -94,46 +104,62 @@ class Session:
         """Go on after ``messages``, which replace all that was said here."""
         self._session.restore(messages)
 
+    @overload
     def respond(
-        self,
-        prompt: str,
-        *,
-        options: Options | None = None,
-        mode: Mode | None = None,
-        data_class: DataClass | None = None,
-        consent: bool | None = None,
-    ) -> Reply:
-        """Answer one prompt. Raises any ``LanaiError``; the transcript is then unchanged."""
-        return self._portal.call(
-            self._session.respond(
-                prompt, options=options, mode=mode, data_class=data_class, consent=consent
-            )
-        )
+        self, prompt: str | None, *, into: None = None, **asking: Unpack[Asking]
+    ) -> Reply[Content]: ...
+    @overload
+    def respond(
+        self, prompt: str | None, *, into: "JsonSchema | dict[str, Any]", **asking: Unpack[Asking]
+    ) -> Reply[Any]: ...
+    @overload
+    def respond(
+        self, prompt: str | None, *, into: "Regex | Choices", **asking: Unpack[Asking]
+    ) -> Reply[Content]: ...
+    @overload
+    def respond(
+        self, prompt: str | None, *, into: "type[T] | TypeAdapter[T]", **asking: Unpack[Asking]
+    ) -> Reply[T]: ...
+    def respond(
+        self, prompt: str | None, *, into: Any = None, **asking: Unpack[Asking]
+    ) -> Reply[Any]:
+        """Answer one prompt; see ``AsyncSession.respond``.
 
+        Raises any ``LanaiError``; the transcript is then unchanged.
+        """
+        return self._portal.call(self._session.respond(prompt, into=into, **asking))
+
+    @overload
     def stream(
-        self,
-        prompt: str,
-        *,
-        options: Options | None = None,
-        mode: Mode | None = None,
-        data_class: DataClass | None = None,
-        consent: bool | None = None,
-    ) -> "Stream":
+        self, prompt: str | None, *, into: None = None, **asking: Unpack[Asking]
+    ) -> "Stream[Content]": ...
+    @overload
+    def stream(
+        self, prompt: str | None, *, into: "JsonSchema | dict[str, Any]", **asking: Unpack[Asking]
+    ) -> "Stream[Any]": ...
+    @overload
+    def stream(
+        self, prompt: str | None, *, into: "Regex | Choices", **asking: Unpack[Asking]
+    ) -> "Stream[Content]": ...
+    @overload
+    def stream(
+        self, prompt: str | None, *, into: "type[T] | TypeAdapter[T]", **asking: Unpack[Asking]
+    ) -> "Stream[T]": ...
+    def stream(
+        self, prompt: str | None, *, into: Any = None, **asking: Unpack[Asking]
+    ) -> "Stream[Any]":
         """The same, piece by piece: ``with session.stream(...) as stream``."""
-        stream = self._session.stream(
-            prompt, options=options, mode=mode, data_class=data_class, consent=consent
-        )
-        return Stream(stream, self._portal)
+        return Stream(self._session.stream(prompt, into=into, **asking), self._portal)
 
 
-class Stream:
+class Stream(Generic[T]):
     """Events with ``text``; ``final`` once the answer is whole. See ``AsyncStream``."""
 
-    def __init__(self, stream: AsyncStream, portal: Portal) -> None:
+    def __init__(self, stream: AsyncStream[T], portal: Portal) -> None:
         self._stream = stream
         self._portal = portal
 
-    def __enter__(self) -> "Stream":
+    def __enter__(self) -> Self:
         self._portal.call(self._stream.__aenter__())
         return self
 
@@ -165,11 +191,11 @@ class Stream:
         return self._stream.decision
 
     @property
-    def final(self) -> Reply:
+    def final(self) -> Reply[T]:
         """The whole answer. Raises ``UsageError`` when it is not there."""
         return self._stream.final
 
 
-async def _next(stream: AsyncStream) -> TextEvent | None:
+async def _next(stream: AsyncStream[Any]) -> TextEvent | None:
     # StopAsyncIteration cannot travel through a future.
     return await anext(stream, None)

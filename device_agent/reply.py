@@ -1,7 +1,9 @@
 """What an app gets back: the text, where it came from, why, and proof of what answered."""
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic
+
+from typing_extensions import TypeVar
 
 from inference.engine import FinishReason
 from inference.text import ToolCall
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Ending", "Receipt", "Reply", "TextEvent", "Usage"]
 
-T = TypeVar("T")
+T = TypeVar("T", default=Content)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

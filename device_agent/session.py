@@ -6,7 +6,9 @@ the transcript is as it was before.
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Generic, Self, Unpack, overload
+
+from typing_extensions import TypeVar
 
 from device_agent.asking import Asking, Defaults, prompted
 from device_agent.reply import Reply, TextEvent
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncSession", "AsyncStream"]
 
-T = TypeVar("T")
+T = TypeVar("T", default=Content)
 
 
 class AsyncSession:

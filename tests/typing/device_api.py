@@ -38,7 +38,7 @@ async def asynchronous() -> None:
         assert_type(session, AsyncSession)
         options = Options(max_tokens=10, stop=(Content("\n"),))
         reply = await session.respond("hello", options=options, data_class=DataClass.PUBLIC)
-        assert_type(reply, Reply)
+        assert_type(reply, Reply[Content])
         assert_type(reply.text, Content)
         assert_type(reply.source, Destination)
         assert_type(reply.decision, Decision)
@@ -46,11 +46,11 @@ async def asynchronous() -> None:
         assert_type(reply.usage, Usage)
         assert_type(reply.receipt, Receipt | None)
         async with session.stream("hello") as stream:
-            assert_type(stream, AsyncStream)
+            assert_type(stream, AsyncStream[Content])
             async for event in stream:
                 assert_type(event, TextEvent)
                 assert_type(event.text, Content)
-        assert_type(stream.final, Reply)
+        assert_type(stream.final, Reply[Content])
         rows: Sequence[Disclosure] = agent.ledger.disclosures()
         assert_type(rows[0].node, str | None)
         agent.session(temperature=1)  # type: ignore[call-arg]
@@ -62,9 +62,9 @@ def blocking() -> None:
         assert_type(agent.availability(), Availability)
         session = agent.session(mode="only_on_device")
         assert_type(session, Session)
-        assert_type(session.respond("hello"), Reply)
+        assert_type(session.respond("hello"), Reply[Content])
         with session.stream("hello") as stream:
-            assert_type(stream, Stream)
+            assert_type(stream, Stream[Content])
             for event in stream:
                 assert_type(event, TextEvent)
-        assert_type(stream.final, Reply)
+        assert_type(stream.final, Reply[Content])
