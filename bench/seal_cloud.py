@@ -12,16 +12,15 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self
 
 from bench.paced_engine import Pace, PacedEngine
 from bench.unsafe_plain import UnsafePlainGateway, UnsafePlainNode
-from cloud_node.events import EventLog
-from cloud_node.node.answer import Answerer
-from cloud_node.node.engine_host import EngineHost
-from cloud_node.node.load import Load
 from cloud_node.testing import UnsafeCloud
+from cloud_node.testing.inline_answer import inline_frames
+from cloud_node.tree.worker import Room
 from inference.text import TextModel, load_text_model
 from trust.root import TrustRoot
 
@@ -30,6 +29,7 @@ __all__ = ["CONTEXT", "NODES", "CloudSide"]
 NODES: Final = 3
 CONTEXT: Final = 4096
 ANSWER_S: Final = 60.0
+TIMEOUT_S: Final = 60.0
 
 
 class CloudSide:
@@ -107,9 +107,15 @@ async def _run(kind: str, folder: Path, model: Path) -> None:
             print("{}", flush=True)
 
 
+class _SealedCloud(UnsafeCloud):
+    """As the plain one: the answer is made in the node's own event loop."""
+
+    threads = False
+
+
 @asynccontextmanager
 async def _sealed(folder: Path, text: TextModel, start: Any) -> AsyncIterator[UnsafeCloud]:
-    cloud = await UnsafeCloud.start(
+    cloud = await _SealedCloud.start(
         folder, text=text, engines=[start] * NODES, context_tokens=CONTEXT
     )
     try:
@@ -121,8 +127,7 @@ async def _sealed(folder: Path, text: TextModel, start: Any) -> AsyncIterator[Un
 @asynccontextmanager
 async def _plain(folder: Path, text: TextModel, start: Any) -> AsyncIterator[UnsafeCloud]:
     async with AsyncExitStack() as closing:
-        events = UnsafeCloud(folder / "unused").events
-        channel = await _plain_node(text, start, events, closing)
+        channel = await _plain_node(text, start, closing)
 
         class Cloud(UnsafePlainCloud):
             plain_channel = channel
@@ -132,13 +137,11 @@ async def _plain(folder: Path, text: TextModel, start: Any) -> AsyncIterator[Uns
         yield cloud
 
 
-async def _plain_node(
-    text: TextModel, start: Any, events: EventLog, closing: AsyncExitStack
-) -> Any:
-    host = EngineHost(start, Load(max_live=256), events)
-    await host.start()
-    closing.push_async_callback(host.close)
-    node = UnsafePlainNode(Answerer(text, host, model="toy", context_tokens=CONTEXT))
+async def _plain_node(text: TextModel, start: Any, closing: AsyncExitStack) -> Any:
+    engine = await start()
+    closing.push_async_callback(engine.close)
+    room = Room(text=text, model="toy", context_tokens=CONTEXT, timeout_s=TIMEOUT_S)
+    node = UnsafePlainNode(partial(inline_frames, room, engine))
     channel = await node.start()
     closing.push_async_callback(node.close)
     closing.push_async_callback(channel.close, None)

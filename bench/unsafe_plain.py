@@ -15,10 +15,9 @@ from grpc import aio
 from cloud_node.gateway.dispatch import dispatch
 from cloud_node.gateway.roster import NodeEntry
 from cloud_node.identity import TlsIdentity, open_channel, server_credentials
-from cloud_node.node.answer import Answerer
-from cloud_node.tree.request import read_request
-from cloud_node.tree.timeline import Timeline
 from cloud_node.service import start_grpc
+from cloud_node.testing.inline import Frames
+from cloud_node.tree.request import read_request
 from device_agent.cloud import CloudRequest, Transport
 from device_agent.cloud.request import encode_body
 from protos.lanai.v1alpha import envelope_pb2, gateway_pb2_grpc, node_pb2
@@ -36,8 +35,8 @@ TAG: Final = bytes(TAG_BYTES)
 class UnsafePlainNode:
     """A node's port that reads and writes plain text."""
 
-    def __init__(self, answerer: Answerer) -> None:
-        self._answerer = answerer
+    def __init__(self, answer: Frames) -> None:
+        self._answer = answer
         self._server: aio.Server | None = None
 
     async def start(self) -> aio.Channel:
@@ -61,12 +60,11 @@ class UnsafePlainNode:
     async def _infer(self, requests: AsyncIterator[node_pb2.InferRequest], context: Any) -> None:
         body = b"".join([frame.chunk.data[:-TAG_BYTES] async for frame in requests])
         asked = read_request(unpad(body))
-        async with aclosing(self._answerer.frames(asked, Timeline())) as answer:
-            async for message in answer:
-                last = message.HasField("final")
-                for frame, ends in frames(message.SerializeToString()):
-                    chunk = envelope_pb2.Chunk(data=frame + TAG, last=last and ends)
-                    await context.write(node_pb2.InferResponse(chunk=chunk))
+        async for message in self._answer(asked):
+            last = message.HasField("final")
+            for frame, ends in frames(message.SerializeToString()):
+                chunk = envelope_pb2.Chunk(data=frame + TAG, last=last and ends)
+                await context.write(node_pb2.InferResponse(chunk=chunk))
 
 
 @dataclass(slots=True)

@@ -26,7 +26,7 @@ from grpc import aio
 
 from cloud_node.events import Event, EventLog, Field
 from cloud_node.node.frames import Context, chunks_of, heard_out, read_header
-from cloud_node.node.keyholding import Keyholding
+from cloud_node.node.keyholding import KeySource
 from cloud_node.node.keys import NodeKeys
 from cloud_node.node.load import Load
 from cloud_node.node.replies import replies
@@ -55,7 +55,7 @@ class Shared:
 
     store: Store
     load: Load
-    keyholding: Keyholding
+    keyholding: KeySource
     log: EventLog
     request_timeout_s: float
     clock: Callable[[], float] = time.time

@@ -1,7 +1,7 @@
 """The front's way to the keyholder: keys for an epoch, and requests to be passed on."""
 
 import socket
-from typing import Final
+from typing import Final, Protocol
 
 from cloud_node.tree.doors import AsyncDoor, Door, wait_readable
 from cloud_node.tree.keyholder import KeyOffer
@@ -9,7 +9,7 @@ from cloud_node.tree.request_socket import request_pair
 from cloud_node.tree.summons import Summons
 from lanai.errors import CloudRefused, CloudUnavailable, RefusalCode
 
-__all__ = ["KeySession", "Keyholding"]
+__all__ = ["KeySession", "KeySource", "Keyholding"]
 
 HINT: Final = "the node's launcher brings it back; see `lanai cloud status`"
 
@@ -30,8 +30,21 @@ class KeySession:
         self._end.close()
 
 
+class KeySource(Protocol):
+    """What a front needs of whoever holds its keys."""
+
+    async def keys(self, tls_spki_sha256: bytes, *, lifetime_s: int) -> KeySession:
+        """See ``Keyholding.keys``."""
+
+    def request(self, summons: Summons) -> socket.socket:
+        """See ``Keyholding.request``."""
+
+    def close(self) -> None:
+        """Let go of it. Idempotent."""
+
+
 class Keyholding:
-    """``connect`` gives the keyholder's door, again when there is a new keyholder."""
+    """A ``KeySource`` in another process. ``connect`` gives its door, and a new one's later."""
 
     def __init__(self) -> None:
         self._door: AsyncDoor | None = None

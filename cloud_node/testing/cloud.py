@@ -59,6 +59,8 @@ class UnsafeCloud:
 
     account: Final = "device"
     credential: Final = b"c" * 32
+    threads: bool = True
+    """See ``open_node``."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -154,6 +156,7 @@ class UnsafeCloud:
             text=text,
             engine=engine,
             context_tokens=context_tokens,
+            threads=self.threads,
         )
         self._closing.push_async_callback(node.close)
         self.nodes.append(node)

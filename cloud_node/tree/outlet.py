@@ -52,8 +52,8 @@ class Outlet:
         """Send the nonce, in the clear."""
         self._send(node_pb2.InferResponse(server_nonce=self._sealer.server_nonce))
 
-    def shape(self, shape: envelope_pb2.Shape) -> None:
-        """Shape the answer so. Called before anything is added."""
+    def shape(self, shape: int) -> None:
+        """Shape the answer so (``envelope_pb2.Shape``). Called before anything is added."""
         self._shaper = shaper_of(shape, now=self._begun)
 
     def add(self, frame: envelope_pb2.AnswerFrame, *, last: bool) -> None:

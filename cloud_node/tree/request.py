@@ -28,7 +28,8 @@ class AskedFor:
     max_tokens: int
     sampling: Sampling
     stop: tuple[str, ...] = field(repr=False)
-    shape: envelope_pb2.Shape = envelope_pb2.PADDED
+    shape: int = envelope_pb2.PADDED
+    """Of ``envelope_pb2.Shape``."""
 
     def options(self, stop_ids: frozenset[int]) -> GenerateOptions:
         """What the engine is told: numbers only."""

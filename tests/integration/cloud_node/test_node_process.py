@@ -1,6 +1,7 @@
 """A node as real processes: started, asked, killed, and never left behind."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from cloud_node.identity import certificate_pem, open_channel
@@ -160,7 +162,7 @@ async def test_the_launcher_knows_four_verbs_and_nothing_else(site: Site) -> Non
 
     started = await launcher.start()
     assert (started.ok, started.state, started.live) == (True, "running", 0)
-    assert (await launcher.start()).pid == started.pid
+    assert (await launcher.start()).pieces == started.pieces
     assert (await site.only_node()).node_id.hex() == started.node_id
     assert (await launcher.drain()).state == "draining"
 
@@ -182,18 +184,106 @@ async def test_the_launcher_knows_four_verbs_and_nothing_else(site: Site) -> Non
     assert not launcher.socket.exists()
 
 
-async def test_a_dead_node_is_reported_not_restarted(site: Site) -> None:
-    """After kill -9 the launcher says "died" until it is asked to start, then keys are new."""
+@pytest.mark.parametrize("name", ["front", "keyholder", "zygote", "engine"])
+async def test_a_piece_that_dies_is_brought_back(site: Site, name: str) -> None:
+    """After kill -9 of any piece the launcher starts it again, and a device is answered."""
     _, launcher = await start_launcher(site)
     first = await launcher.start()
-    family = tree(first.pid or 0)
-    os.kill(first.pid or 0, signal.SIGKILL)
+    os.kill(first.pieces[name], signal.SIGKILL)
+
+    async def answered() -> bool:
+        said = await launcher.status()
+        roster = await site.announced()
+        if said.pieces.get(name) in (None, first.pieces[name]) or said.node_id is None:
+            return False
+        node = roster.get(bytes.fromhex(said.node_id))
+        if node is None:
+            return False
+        try:
+            frames = [one async for one in answers(said.address or "", node, seal([node], "hi"))]
+        except grpc.aio.AioRpcError:  # busy while it comes back
+            return False
+        return frames[-1].HasField("final")
+
+    await site.until(answered)
+    said = await launcher.status()
+    others = {other for other in first.pieces if other != name}
+    assert {other: said.pieces[other] for other in others} == {
+        other: first.pieces[other] for other in others
+    }
+    assert (said.node_id != first.node_id) is (name in ("front", "keyholder"))
+
+
+async def test_a_worker_that_dies_takes_its_own_request_only(site: Site) -> None:
+    """Killed mid-request, its call breaks; the request beside it ends whole."""
+    _, launcher = await start_launcher(site)
+    started = await launcher.start()
+    node = await site.only_node()
+    sealed = [seal([node], "one", max_tokens=400), seal([node], "two", max_tokens=60)]
+    first = answers(started.address or "", node, sealed[0])
+    await anext(first)
+    (worker,) = tree(started.pieces["zygote"]) - {started.pieces["zygote"]}
+    second = answers(started.address or "", node, sealed[1])
+    await anext(second)
+    os.kill(worker, signal.SIGKILL)
+    with pytest.raises(grpc.aio.AioRpcError) as broken:
+        async for _ in first:
+            pass
+    assert broken.value.details() == "internal"
+    assert [frame async for frame in second][-1].HasField("final")
+    assert not sealed[0].opener.finished
+
+
+async def test_workers_end_with_their_requests(site: Site) -> None:
+    """One process for each live request, none when it was answered or its device left."""
+    _, launcher = await start_launcher(site)
+    started = await launcher.start()
+    node = await site.only_node()
+    zygote = started.pieces["zygote"]
+    streams = [
+        answers(started.address or "", node, seal([node], "long", max_tokens=400)) for _ in range(3)
+    ]
+    for stream in streams:
+        await anext(stream)
+    assert len(tree(zygote)) == 1 + len(streams)
+    await streams[0].aclose()
+    for stream in streams[1:]:
+        async for _ in stream:
+            pass
+    await site.until(lambda: tree(zygote) == {zygote})
+
+
+async def test_the_engine_is_replaced_without_dropping_a_request(site: Site) -> None:
+    """Old and new engine live side by side until the request of the old one has ended."""
+    short = site.config.model_copy(update={"engine_lifetime_s": 1.0})
+    path = site.write(short)
+    process, ready = await site.start("cloud_node.node", "--config", str(path))
+    node = await site.only_node()
+    address = json.loads(ready)["address"]
+    seen: set[int] = set()
+    for _ in range(400):
+        seen |= {pid for pid in tree(process.pid) if b"inference.child" in command(pid)}
+        sealed = seal([node], "Hello")
+        frames = [frame async for frame in answers(address, node, sealed)]
+        assert (frames[-1].HasField("final"), sealed.opener.finished) == (True, True)
+        if len(seen) > 2:
+            break
+    assert len(seen) > 2
+
+
+async def test_a_node_that_cannot_be_mended_gives_up(site: Site) -> None:
+    """A piece that ends again and again ends the tree: "died", until it is asked to start."""
+    _, launcher = await start_launcher(site)
+    first = await launcher.start()
 
     async def died() -> bool:
-        return (await launcher.status()).state == "died"
+        said = await launcher.status()
+        if (zygote := said.pieces.get("zygote")) is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(zygote, signal.SIGKILL)
+        return said.state == "died"
 
     await site.until(died)
-    await site.until(lambda: not family & parents().keys())
     second = await launcher.start()
     assert (second.state, second.node_id != first.node_id) == ("running", True)
 
@@ -210,16 +300,16 @@ async def test_a_frozen_node_is_unresponsive(site: Site) -> None:
     await site.until(unresponsive)
     second = await launcher.start()
     assert (second.state, second.pid != first.pid) == ("running", True)
-    assert first.pid not in parents()
+    assert not set(first.pieces.values()) & parents().keys()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 async def test_nothing_survives_the_launcher(site: Site, number: signal.Signals) -> None:
-    """Node and engine end with their launcher, however it ends."""
+    """Every piece ends with its launcher, however it ends."""
     process, launcher = await start_launcher(site)
     await launcher.start()
     family = tree(process.pid)
-    assert len(family) == 3
+    assert len(family) == 5
     process.send_signal(number)
     await process.wait()
     await site.until(lambda: not family & parents().keys())
@@ -234,9 +324,18 @@ async def test_unsafe_evidence_is_refused_in_production(site: Site) -> None:
     assert (await process.wait(), ready) == (2, b"")
 
 
-@pytest.mark.parametrize("module", ["cloud_node.node.__main__", "cloud_node.launcher"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "cloud_node.node.__main__",
+        "cloud_node.launcher",
+        "cloud_node.node.serving",
+        "cloud_node.tree.keyholder_piece",
+        "cloud_node.tree.zygote_piece",
+    ],
+)
 def test_the_trusted_tree_imports_no_ray(module: str) -> None:
-    """In a fresh interpreter neither the node nor its launcher loads Ray; the node no torch."""
+    """In a fresh interpreter no piece loads Ray, and none but the engine torch."""
     code = f"import {module}, sys; print('ray' in sys.modules, 'torch' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.split() == ["False", "False"]
