@@ -193,13 +193,13 @@ async def run(config: LauncherConfig, service: Service) -> None:
 def _bind(path: Path, *, shared: bool) -> socket.socket:
     """A listening socket at ``path``; a stale one is replaced.
 
-    It is 0600 from its first moment, 0660 when ``shared``: its group is then the folder's (setgid),
-    which whoever made the folder gave to the supervisor.
+    It is 0600 from its first moment. ``shared`` it is 0666: its folder keeps out everybody but us
+    and the supervisor, and each peer is asked for all the same.
     """
     if len(str(path).encode()) > SOCKET_PATH_LIMIT:
         raise ConfigError("socket path too long", hint="use a shorter runtime folder")
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    earlier = os.umask(0o117 if shared else 0o177)
+    earlier = os.umask(0o111 if shared else 0o177)
     try:
         path.unlink(missing_ok=True)
         listener.bind(str(path))

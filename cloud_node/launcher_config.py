@@ -13,7 +13,7 @@ class LauncherConfig(ServiceConfig):
     socket: str
     """Path of the AF_UNIX socket (made 0600), at most 107 bytes. ``NAME.sock``."""
     supervisor_uid: int | None = Field(None, ge=0, lt=2**32 - 1)
-    """Who may speak to it beside its own user and root; set, the socket is its folder's group's."""
+    """Who may speak to it beside its own user and root; set, its folder says who may reach it."""
     node_config: str
     """Path of the node's configuration file."""
     node_log: str | None = None

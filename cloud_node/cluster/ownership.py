@@ -21,8 +21,8 @@ from lanai.errors import ConfigError
 __all__ = ["give", "hand_over", "prepare_node", "require_ours", "share_trust", "take_back"]
 
 PASSABLE: Final = 0o711
-MEETING: Final = 0o2710
-"""The owner binds sockets there, its group passes; the sockets are of that group (setgid)."""
+MEETING: Final = 0o710
+"""The owner binds sockets there, and one group passes."""
 LISTED: Final = 0o750
 CLAIM: Final = 0o640
 PRIVATE: Final = 0o600

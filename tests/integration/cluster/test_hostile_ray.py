@@ -19,6 +19,8 @@ from typing import Any
 
 import pytest
 
+from cloud_node.cluster.isolation import Isolation
+from cloud_node.cluster.processes import ProcessTable
 from cloud_node.cluster.supervision import ray_pids
 from cloud_node.cluster.users import uids_running
 from cloud_node.cluster.views import verified_nodes
@@ -295,3 +297,55 @@ def _forged(frames: list[str]) -> list[str]:
 
 def _children(pid: int) -> list[int]:
     return [int(c) for c in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_many_users_are_run_as_one(host, running_cluster, eventually) -> None:
+    """Up killed half-way, up over old folders, scale, rotate, drain, down: with the same users."""
+    if os.geteuid() != 0:
+        assert not Isolation.of(running_cluster(host.folders, "default").layout).separate
+        return
+    layout = running_cluster(host.folders, "default").layout
+    _killed_half_way(host, layout, eventually)
+    users = {user.uid for user in Isolation.of(layout).users.values()}
+    assert users & uids_running().keys(), "what the killed `up` left"
+    host.lanai("down")
+    assert not users & uids_running().keys()
+    for log in layout.log("x").parent.iterdir():
+        log.unlink()
+
+    host.lanai("up")
+    assert {user.uid for user in Isolation.of(layout).users.values()} == users
+    said = host.lanai("scale", "2")
+    assert [node["verified"] for node in said["nodes"]] == [True, True]
+    assert said["isolation"] == "separate-users"
+    rotated = host.lanai("rotate-keys")
+    assert rotated["log"]["size"] >= 5
+    assert host.lanai("rotate-keys", "--trust", "snapshot")["trust_root"]["root"] == 2
+    assert host.lanai("drain", "node-1")["state"] == "draining"
+    assert len(host.lanai("scale", "1")["nodes"]) == 1
+    failed = [path.name for path in layout.log("x").parent.iterdir() if _failed(path)]
+    assert not failed
+    refused = subprocess.run(
+        [*host.prefix, "setpriv", "--reuid", "65534", str(LANAI), "cloud", "down"],
+        env=host.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert refused.returncode == 2, refused.stderr
+    assert "has files of root" in refused.stderr
+    host.lanai("down")
+    assert not users & uids_running().keys()
+
+
+def _killed_half_way(host: Host, layout: Any, eventually: Any) -> None:
+    up = subprocess.Popen([*host.prefix, str(LANAI), "cloud", "up"], env=host.environment)
+    try:
+        eventually(lambda: len(ProcessTable(layout.processes).entries()) >= 4)
+    finally:
+        up.kill()
+        up.wait()
+
+
+def _failed(log: Path) -> bool:
+    return '"event": "failed"' in log.read_text()
