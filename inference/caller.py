@@ -10,7 +10,7 @@ import socket
 from collections.abc import Iterator
 from typing import Final
 
-from inference.wire import FrameReader, Message, encode
+from inference.wire import MAX_BLOB_BYTES, FrameReader, Message, encode
 
 __all__ = ["OUTBOX_BYTES", "Caller"]
 
@@ -20,7 +20,14 @@ OUTBOX_BYTES: Final = 1 << 20  # ten thousand tokens, after what the kernel hold
 class Caller:
     """Owns ``end``. Request ids on the wire are this caller's own; ``key`` makes them unique."""
 
-    def __init__(self, end: socket.socket, *, number: int = 0, patient: bool = True) -> None:
+    def __init__(
+        self,
+        end: socket.socket,
+        *,
+        number: int = 0,
+        patient: bool = True,
+        blob_limit: int = MAX_BLOB_BYTES,
+    ) -> None:
         end.setblocking(patient)
         self.number = number
         self.live: set[str] = set()
@@ -28,7 +35,7 @@ class Caller:
         self.served = False
         """Whether it ever had a request."""
         self._end = end
-        self._reader = FrameReader()
+        self._reader = FrameReader(blob_limit=blob_limit)
         self._outbox = bytearray()
 
     def fileno(self) -> int:

@@ -37,14 +37,24 @@ class DecoderSlot:
     def forward(self, ids: NDArray[np.int32]) -> Prediction:
         import torch
 
-        with torch.inference_mode(), _torch_errors():
-            out = self._decoder.forward(torch.from_numpy(ids.astype(np.int64)), self._cache)
+        with torch.inference_mode(), _torch_errors(), _wide(ids) as tokens:
+            out = self._decoder.forward(torch.from_numpy(tokens), self._cache)
             return Prediction(
                 logits=out.logits[-1].float().cpu().numpy(), hidden=out.hidden.float().cpu().numpy()
             )
 
     def wipe(self) -> None:
         self._cache.wipe()
+
+
+@contextlib.contextmanager
+def _wide(ids: NDArray[np.int32]) -> Iterator[NDArray[np.int64]]:
+    """A copy that is overwritten after use: numpy keeps small arrays' memory for the next one."""
+    tokens = ids.astype(np.int64)
+    try:
+        yield tokens
+    finally:
+        tokens.fill(0)
 
 
 @contextlib.contextmanager

@@ -214,7 +214,7 @@ class Scheduler:
         request.last, request.phase = token, Phase.FORWARD
         request.produced += 1
         yield request_id, Token(id=token, statistics=_statistics(request, token))
-        request.prediction = None
+        _forget(request)
         if request.produced == request.options.max_tokens:
             yield request_id, self._finished(request_id, request, FinishReason.LENGTH)
         else:
@@ -249,10 +249,18 @@ class Scheduler:
             if request_id in line:
                 line.remove(request_id)
         request.prompt.fill(0)
-        request.last, request.prediction, request.mask = 0, None, None
+        _forget(request)
+        request.last, request.mask = 0, None
         if request.slot is not None:
             request.slot.wipe()
             request.slot = None
+
+
+def _forget(request: Request) -> None:
+    """Overwrite the prediction: its largest logit is a token of the answer."""
+    if request.prediction is not None:
+        request.prediction.logits.fill(0)
+        request.prediction = None
 
 
 def _prefilled(request: Request, prediction: Prediction) -> Prefilled:

@@ -92,7 +92,9 @@ class Serving:
             end.close()
             return
         self._arrived += 1
-        caller = Caller(end, number=self._arrived, patient=False)
+        # A whole prompt, or a mask, and no more.
+        limit = 4 * max(self._info.context_tokens, self._info.vocabulary // 32 + 1)
+        caller = Caller(end, number=self._arrived, patient=False, blob_limit=limit)
         self._callers[caller.number] = caller
         self._watch(caller)
 
@@ -113,11 +115,18 @@ class Serving:
             caller.flush()
             self._watch_writing(caller)
             for message in caller.receive(self._room):
-                self._handle(caller, message)
+                self._obey(caller, message)
         except BlockingIOError:
             return
         except _GONE as error:
             self._lose(caller, error)
+
+    def _obey(self, caller: Caller, message: Message) -> None:
+        try:
+            self._handle(caller, message)
+        except EngineCrashed:
+            message.wipe()
+            raise
 
     def _handle(self, caller: Caller, message: Message) -> None:
         """Raises ``EngineCrashed`` for what this caller may not say."""

@@ -4,8 +4,8 @@
     header = msgpack map: ``kind``, plain fields, and ``arrays``: [[name, dtype, shape], …]
     blob   = the arrays' raw bytes in that order, C order, little-endian
 
-Token ids of a prompt travel in the blob, and a reader overwrites its buffer as soon as a frame is
-taken out, so that no copy of them outlives the request. A frame that breaks a rule ends the
+Token ids of a prompt travel in the blob. A reader puts a frame together in one buffer of its exact
+size, which is never moved and is overwritten once it is read. A frame that breaks a rule ends the
 connection: both ends are ours, so a bad frame means a broken peer.
 """
 
@@ -41,6 +41,11 @@ class Message:
     fields: Fields = field(default_factory=dict, repr=False)
     arrays: Arrays = field(default_factory=dict, repr=False)
 
+    def wipe(self) -> None:
+        """Overwrite the arrays."""
+        for array in self.arrays.values():
+            array.fill(0)
+
 
 def encode(message: Message) -> bytearray:
     """The frame of one message. Raises ``EngineCrashed`` when it exceeds the limits."""
@@ -52,44 +57,54 @@ def encode(message: Message) -> bytearray:
     frame = bytearray(LENGTHS.pack(len(header), blob_bytes))
     frame += header
     for array in arrays.values():
-        frame += array.tobytes()
+        frame += array.data.cast("B") if array.size else b""
     return frame
 
 
 class FrameReader:
-    """Bytes in, messages out; whole frames only."""
+    """Bytes in, messages out; whole frames only. ``blob_limit`` (bytes) narrows the format's."""
 
-    def __init__(self) -> None:
-        self._buffer = bytearray()
+    def __init__(self, *, blob_limit: int = MAX_BLOB_BYTES) -> None:
+        self._blob_limit = blob_limit
+        self._frame = bytearray(LENGTHS.size)
+        self._filled = 0
 
-    def feed(self, data: bytes | memoryview) -> Iterator[Message]:
+    def feed(self, data: bytes | bytearray | memoryview) -> Iterator[Message]:
         """Yield each message that ``data`` completes. Raises ``EngineCrashed`` on a bad frame."""
-        self._buffer += data
-        while (end := self._frame_end()) is not None:
-            frame = self._take(end)
-            try:
-                yield _decode(frame)
-            finally:
-                frame[:] = bytes(end)
+        rest = memoryview(data)
+        while rest:
+            taken = min(len(rest), len(self._frame) - self._filled)
+            # Into a view: assigned to a bytearray's slice, the bytes would be copied twice.
+            memoryview(self._frame)[self._filled : self._filled + taken] = rest[:taken]
+            self._filled += taken
+            rest = rest[taken:]
+            if self._filled == len(self._frame):
+                yield from self._full()
 
     def wipe(self) -> None:
         """Overwrite and forget the part of a frame that has come."""
-        self._buffer[:] = bytes(len(self._buffer))
-        self._buffer.clear()
+        self._frame[:] = bytes(len(self._frame))
+        self._frame = bytearray(LENGTHS.size)
+        self._filled = 0
 
-    def _frame_end(self) -> int | None:
-        if len(self._buffer) < LENGTHS.size:
-            return None
-        header_bytes, blob_bytes = LENGTHS.unpack_from(self._buffer)
-        _check_lengths(header_bytes, blob_bytes)
-        end = LENGTHS.size + header_bytes + blob_bytes
-        return end if len(self._buffer) >= end else None
+    def _full(self) -> Iterator[Message]:
+        if len(self._frame) == LENGTHS.size:
+            self._make_room()
+            return
+        try:
+            yield _decode(self._frame)
+        finally:
+            self.wipe()
 
-    def _take(self, end: int) -> bytearray:
-        frame = self._buffer[:end]
-        self._buffer[:end] = bytes(end)
-        del self._buffer[:end]
-        return frame
+    def _make_room(self) -> None:
+        """The lengths are known: allocate the frame, once."""
+        header_bytes, blob_bytes = LENGTHS.unpack(self._frame)
+        _check_lengths(header_bytes, blob_bytes, self._blob_limit)
+        if not header_bytes:
+            raise _malformed()
+        frame = bytearray(LENGTHS.size + header_bytes + blob_bytes)
+        frame[: LENGTHS.size] = self._frame
+        self._frame = frame
 
 
 def _decode(frame: bytearray) -> Message:
@@ -144,8 +159,8 @@ def _dtype_name(array: NDArray[Any]) -> str:
     return array.dtype.str
 
 
-def _check_lengths(header_bytes: int, blob_bytes: int) -> None:
-    if header_bytes > MAX_HEADER_BYTES or blob_bytes > MAX_BLOB_BYTES:
+def _check_lengths(header_bytes: int, blob_bytes: int, blob_limit: int = MAX_BLOB_BYTES) -> None:
+    if header_bytes > MAX_HEADER_BYTES or blob_bytes > blob_limit:
         raise _malformed()
 
 

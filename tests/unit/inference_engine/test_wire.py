@@ -55,16 +55,28 @@ def test_messages_survive_any_cutting(cuts: list[int]) -> None:
 
 
 def test_a_frame_is_overwritten_once_it_is_used() -> None:
-    """Neither the reader's buffer nor the frame it cut keeps the ids; the message has its own."""
+    """The reader's buffer keeps nothing; the message has its own arrays, which it can overwrite."""
     reader = FrameReader()
-    data = bytes(encode(sample()))
-    frames = []
-    take = reader._take
-    reader._take = lambda end: frames.append(take(end)) or frames[-1]  # type: ignore[method-assign]
-    (message,) = reader.feed(data + b"\0\0")
-    assert reader._buffer == b"\0\0"
-    assert frames == [bytes(len(data))]
+    stream = reader.feed(bytes(encode(sample())) + b"\0\0")
+    message = next(stream)
+    buffer = reader._frame
+    assert any(buffer)
+    assert list(stream) == []
+    assert not any(buffer)
     assert same(message, sample())
+    message.wipe()
+    assert not any(array.any() for array in message.arrays.values())
+
+
+def test_half_a_frame_is_overwritten_too() -> None:
+    """When its sender goes away before the rest has come."""
+    reader = FrameReader()
+    assert list(reader.feed(bytes(encode(sample()))[:-1])) == []
+    buffer = reader._frame
+    assert any(buffer)
+    reader.wipe()
+    assert not any(buffer)
+    assert list(reader.feed(bytes(encode(sample()))))
 
 
 @given(data=st.binary(max_size=200))
@@ -111,6 +123,14 @@ def test_arrays_that_do_not_fit_their_blob_are_refused(described: object) -> Non
     header = msgpack.packb({"kind": "k", "arrays": described})
     with pytest.raises(EngineCrashed):
         list(FrameReader().feed(LENGTHS.pack(len(header), 8) + header + bytes(8)))
+
+
+def test_a_reader_can_be_narrower_than_the_format() -> None:
+    """A peer that is allowed a prompt cannot make the reader allocate more."""
+    frame = encode(Message(kind="k", arrays={"x": np.zeros(5, dtype=np.int32)}))
+    assert len(list(FrameReader(blob_limit=20).feed(frame))) == 1
+    with pytest.raises(EngineCrashed):
+        list(FrameReader(blob_limit=19).feed(frame))
 
 
 def test_too_much_is_not_even_encoded() -> None:

@@ -1,0 +1,127 @@
+"""After a request no run of its token ids is left in the engine's memory, in any form.
+
+The engine is the real child, except that it stays readable to whoever started it: as shipped, only
+root with CAP_SYS_PTRACE could search it.
+"""
+
+import asyncio
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cloud_node.audit.findings import Findings
+from cloud_node.audit.memory import search_memory
+from cloud_node.audit.needles import id_needles
+from cloud_node.audit.search import Searcher
+from inference.engine import Finished, GenerateOptions, Prefilled, Sampling, Token
+from inference.process import ProcessEngine
+
+CONTEXT = 2048
+READABLE = "import inference.child as c; c._confine = lambda: None; c.main()"
+FREE = Sampling(temperature=3.0, seed=5)
+
+
+def spawn_readable(theirs: Any, threads: int, *, door: Any, **_: Any) -> "subprocess.Popen[bytes]":
+    descriptors = [theirs.fileno(), door.fileno()]
+    command = [sys.executable, "-P", "-c", READABLE, *map(str, descriptors)]
+    return subprocess.Popen(command, pass_fds=descriptors)
+
+
+@pytest.fixture(autouse=True)
+def _readable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With no second line of defence, either: what is not overwritten stays."""
+    monkeypatch.setattr("inference.process.spawn_child", spawn_readable)
+
+
+@pytest.fixture
+def engine(house: Any) -> ProcessEngine:
+    return house.engine  # type: ignore[no-any-return]
+
+
+def ids(count: int) -> list[int]:
+    return np.random.default_rng(count).integers(3, 280, count).tolist()  # type: ignore[no-any-return]
+
+
+def found(engine: ProcessEngine, sequence: Sequence[int], since: float) -> Findings:
+    findings = Findings()
+    search_memory(engine.pid, Searcher(list(id_needles(sequence))), findings, since=since)
+    return findings
+
+
+async def ended(engine: ProcessEngine) -> None:
+    """The engine has heard what was said before: it answers in order."""
+    async for _ in engine.submit([1], GenerateOptions(max_tokens=1)):
+        pass
+
+
+@pytest.mark.parametrize("count", [24, 100, 250, 700])
+async def test_a_finished_request_leaves_no_ids(engine: ProcessEngine, count: int) -> None:
+    """Neither of the prompt, small or in several pieces, nor of the answer."""
+    since, prompt = time.time(), ids(count)
+    options = GenerateOptions(max_tokens=40, sampling=FREE)
+    events = [event async for event in engine.submit(prompt, options)]
+    answer = [event.id for event in events if isinstance(event, Token)]
+    assert len(set(answer)) > 20
+    for sequence in (prompt, answer):
+        assert found(engine, sequence, since).hits == 0
+
+
+async def test_a_request_cancelled_while_it_prefills_leaves_none(engine: ProcessEngine) -> None:
+    """The control: stopped in the middle of its prompt, the engine holds it."""
+    since, prompt = time.time(), ids(CONTEXT - 8)
+    stream = engine.submit(prompt, GenerateOptions(max_tokens=8), request_id="it")
+    hits = 0
+    for _ in range(2000):
+        await asyncio.sleep(0)  # the ids leave for the engine
+        engine._process.send_signal(signal.SIGSTOP)
+        hits = found(engine, prompt[:64], since).hits
+        engine._process.send_signal(signal.SIGCONT)
+        if hits:
+            break
+    assert hits
+    await engine.cancel("it")
+    events = [event async for event in stream]
+    assert isinstance(events[-1], Finished)
+    assert found(engine, prompt, since).hits == 0
+
+
+@pytest.mark.parametrize("answered", [0, 24])
+async def test_a_request_cancelled_while_it_answers_leaves_none(
+    engine: ProcessEngine, answered: int
+) -> None:
+    """Right after the prefill, and with half an answer out."""
+    since, prompt = time.time(), ids(300)
+    options = GenerateOptions(max_tokens=1500, sampling=FREE)
+    stream = engine.submit(prompt, options)
+    assert isinstance(await anext(stream), Prefilled)
+    answer = [event.id async for event, _ in azip(stream, answered) if isinstance(event, Token)]
+    await stream.aclose()
+    await ended(engine)
+    for sequence in (prompt, answer or prompt):
+        assert found(engine, sequence, since).hits == 0
+
+
+@pytest.mark.parametrize("answered", [0, 24])
+async def test_a_worker_that_is_gone_leaves_none(house: Any, answered: int) -> None:
+    """The end of its link is enough, while the engine prefills or answers."""
+    since, prompt = time.time(), ids(CONTEXT - 600)
+    link = house.link()
+    link.submit(prompt, GenerateOptions(max_tokens=600, sampling=FREE))
+    answer: list[int] = []
+    while len(answer) < answered:
+        answer += [event.id for event in link.events(60) if isinstance(event, Token)]
+    link.close()
+    await ended(house.engine)
+    for sequence in (prompt, answer or prompt):
+        assert found(house.engine, sequence, since).hits == 0
+
+
+async def azip(stream: Any, count: int) -> AsyncIterator[tuple[Any, int]]:
+    for index in range(count):
+        yield await anext(stream), index
