@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 from inference.engine import Sampling
 from inference.guided import OutputForm
-from inference.text import Tool, ToolCall, ToolChoice
+from inference.text import ChatMessage, Tool, ToolCall, ToolChoice
 from lanai.content import Content
 
 __all__ = [
@@ -22,7 +22,6 @@ __all__ = [
     "CloudStatus",
     "CloudStream",
     "CloudTiming",
-    "RoleText",
     "StreamShape",
 ]
 
@@ -30,24 +29,11 @@ StreamShape = Literal["padded", "constant"]
 """What sizes and times of the answer may show (``docs/stream-shape.md``)."""
 
 
-class RoleText(Protocol):
-    """One message of the conversation."""
-
-    @property
-    def role(self) -> str: ...
-    @property
-    def text(self) -> Content: ...
-    @property
-    def tool_calls(self) -> Sequence[ToolCall]: ...
-    @property
-    def tool_call_id(self) -> str: ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloudAsk:
     """One request: what goes under the seal."""
 
-    messages: tuple[RoleText, ...]
+    messages: tuple[ChatMessage, ...]
     max_tokens: int
     sampling: Sampling
     stop: tuple[Content, ...]

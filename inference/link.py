@@ -52,6 +52,11 @@ class EngineLink:
     def fileno(self) -> int:
         return self._end.fileno()
 
+    @property
+    def vocabulary(self) -> int:
+        """Token ids of the engine: a constraint's masks cover them."""
+        return self._info.vocabulary
+
     def submit(
         self,
         ids: Sequence[int],

@@ -5,16 +5,20 @@ from dataclasses import dataclass, field
 
 from google.protobuf.message import DecodeError
 
+from cloud_node.tree.forms import (
+    bad_request,
+    read_choice,
+    read_form,
+    read_messages,
+    read_tools,
+)
 from inference.engine import GenerateOptions, Sampling
-from inference.text import ChatMessage
-from lanai.content import Content
-from lanai.errors import CloudRefused, RefusalCode
+from inference.guided import OutputForm
+from inference.text import ChatMessage, Tool, ToolChoice
 from protos.lanai.v1alpha import envelope_pb2
 
 __all__ = ["AskedFor", "read_request"]
 
-ROLES = frozenset({"system", "user", "assistant"})
-MAX_MESSAGES = 1024
 MAX_STOP = 16
 MAX_STOP_CHARACTERS = 256
 MAX_TEMPERATURE = 5.0
@@ -28,6 +32,9 @@ class AskedFor:
     max_tokens: int
     sampling: Sampling
     stop: tuple[str, ...] = field(repr=False)
+    form: OutputForm | None = field(default=None, repr=False)
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice = ToolChoice.AUTO
     shape: int = envelope_pb2.PADDED
     """Of ``envelope_pb2.Shape``."""
 
@@ -41,16 +48,16 @@ class AskedFor:
 def read_request(body: bytes) -> AskedFor:
     """Read a ``RequestBody``. Raises ``CloudRefused`` (``bad_request``) for anything out of range.
 
-    Ranges: 1 to 1024 messages of known roles, ``max_tokens`` at least 1, temperature 0 to 5,
+    Ranges: those of `cloud_node.tree.forms`, ``max_tokens`` at least 1, temperature 0 to 5,
     ``top_p`` above 0 to 1 (1 is off), up to 16 stop strings of 1 to 256 characters.
     """
     try:
         message = envelope_pb2.RequestBody.FromString(body)
     except DecodeError:
-        raise _bad_request() from None
+        raise bad_request() from None
     _check(message)
     return AskedFor(
-        messages=tuple(ChatMessage(role=m.role, text=Content(m.text)) for m in message.messages),
+        messages=read_messages(message),
         max_tokens=message.max_tokens,
         sampling=Sampling(
             temperature=message.temperature,
@@ -59,14 +66,15 @@ def read_request(body: bytes) -> AskedFor:
             seed=message.seed if message.HasField("seed") else None,
         ),
         stop=tuple(message.stop),
+        form=read_form(message),
+        tools=read_tools(message),
+        tool_choice=read_choice(message),
         shape=message.shape or envelope_pb2.PADDED,
     )
 
 
 def _check(message: envelope_pb2.RequestBody) -> None:
     sound = (
-        0 < len(message.messages) <= MAX_MESSAGES,
-        all(m.role in ROLES for m in message.messages),
         message.max_tokens >= 1,
         math.isfinite(message.temperature) and 0.0 <= message.temperature <= MAX_TEMPERATURE,
         0.0 < message.top_p <= 1.0,
@@ -75,8 +83,4 @@ def _check(message: envelope_pb2.RequestBody) -> None:
         message.shape in envelope_pb2.Shape.values(),
     )
     if not all(sound):
-        raise _bad_request()
-
-
-def _bad_request() -> CloudRefused:
-    return CloudRefused("the request's body is out of range", refusal=RefusalCode.BAD_REQUEST)
+        raise bad_request()

@@ -24,6 +24,7 @@ from cloud_node.tree.request import read_request
 from cloud_node.tree.request_socket import code_of, refuse
 from cloud_node.tree.summons import Summons
 from cloud_node.tree.timeline import Timeline
+from inference.guided import Guide
 from inference.link import EngineLink
 from inference.text import TextModel
 from lanai.errors import CloudRefused, EnvelopeRejected, RefusalCode, Rejection
@@ -47,6 +48,8 @@ class Room:
     model: str
     context_tokens: int
     timeout_s: float
+    guide: Guide | None = None
+    """Made with ``text``, before any fork; else each request with a form makes its own."""
 
 
 class Worker:
@@ -143,8 +146,10 @@ class Worker:
             self._timeline,
             model=self._room.model,
             context_tokens=self._room.context_tokens,
+            guide=self._room.guide,
         )
-        self._engine.submit(answering.start(), answering.options)
+        ids = answering.start(self._engine.vocabulary)
+        self._engine.submit(ids, answering.options, answering.constraint)
         while not answering.finished:
             outlet.wait(self._engine)
             for event in self._engine.events(timeout_s=0.0):

@@ -9,6 +9,7 @@ from cloud_node.tree.piece import Piece
 from cloud_node.tree.worker import Room
 from cloud_node.tree.zygote import Forking, Zygote
 from cloud_node.tree.zygote_loop import zygote_loop
+from inference.guided import Guide
 from inference.text import load_text_model
 from lanai.errors import UsageError
 
@@ -21,8 +22,10 @@ def run(piece: Piece) -> None:
         raise UsageError("a zygote needs a door")
     order = piece.order
     forking = Forking(strict=order["profile"] == "production")
+    text = load_text_model(Path(order["model_folder"]))
     room = Room(
-        text=load_text_model(Path(order["model_folder"])),
+        text=text,
+        guide=Guide.of(text),
         model=order["model_name"],
         context_tokens=order["context_tokens"],
         timeout_s=order["request_timeout_s"],

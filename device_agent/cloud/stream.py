@@ -14,9 +14,11 @@ from contextlib import aclosing
 from google.protobuf.message import DecodeError
 
 from device_agent.cloud.exchange import Traffic
+from device_agent.cloud.forms import call_from
 from device_agent.cloud.transport import refused
 from device_agent.cloud.values import CloudFinal, Disclosure, Receipt, Timing
 from device_agent.cloud_seam import StreamShape
+from inference.text import ToolCall
 from lanai.content import Content
 from lanai.errors import (
     CloudRefused,
@@ -98,8 +100,8 @@ class CloudStream:
             raise _not_an_answer()
         self._opener.start(response.server_nonce)
 
-    async def __aiter__(self) -> AsyncGenerator[Content, None]:
-        """Pieces of text as they come.
+    async def __aiter__(self) -> AsyncGenerator[Content | ToolCall, None]:
+        """Pieces of text and whole calls as they come.
 
         Raises ``StreamInterrupted`` when it breaks before the marked last frame, ``CloudRefused``
         when the node failed and said so under the seal, ``DeadlineExceeded``, and
@@ -149,7 +151,7 @@ class CloudStream:
         except DecodeError:
             raise _not_an_answer() from None
 
-    def _take(self, message: bytes) -> Content | None:
+    def _take(self, message: bytes) -> Content | ToolCall | None:
         try:
             frame = AnswerFrame.FromString(message)
         except DecodeError:
@@ -157,6 +159,8 @@ class CloudStream:
         match frame.WhichOneof("kind"):
             case "text" if self._final is None:
                 return Content(frame.text)
+            case "tool_call" if self._final is None and frame.tool_call.id:
+                return call_from(frame.tool_call)
             case "filler" if self._fills and frame.filler:
                 return None
             case "final" if self._opener.finished and self._whole:

@@ -10,7 +10,7 @@ Importing this loads no llguidance; ``Guide.of`` does.
 from inference.guided.checking import FormCheck, check_request
 from inference.guided.constraint import GrammarConstraint
 from inference.guided.forms import Choices, JsonSchema, OutputForm, Regex
-from inference.guided.guide import Guide, GuidedAnswer
+from inference.guided.guide import Guide, GuidedAnswer, plain_answer
 from inference.guided.reader import AnswerReader
 
 __all__ = [
@@ -24,4 +24,5 @@ __all__ = [
     "OutputForm",
     "Regex",
     "check_request",
+    "plain_answer",
 ]

@@ -24,7 +24,7 @@ from lanai.errors import UsageError
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
 
-__all__ = ["Guide", "GuidedAnswer"]
+__all__ = ["Guide", "GuidedAnswer", "plain_answer"]
 
 
 class GuidedAnswer:
@@ -111,13 +111,7 @@ class Guide:
                 vocabulary=vocabulary,
                 stop_ids=self._text.stop_ids,
             )
-        reader = AnswerReader(
-            self._text.tokens,
-            (*self._text.stop_strings, *stop),
-            calls=calls,
-            strip_start=self._text.template is None,
-        )
-        return GuidedAnswer(constraint, reader)
+        return GuidedAnswer(constraint, reader_of(self._text, stop, calls=calls))
 
     def _compile(
         self, form: OutputForm | None, tools: Sequence[Tool], choice: ToolChoice
@@ -127,3 +121,13 @@ class Guide:
             manner = replace(self._manner, lead=False)
             compiled(self._tokenizer, grammar_of(form, tools, choice, manner))
         return matcher
+
+
+def plain_answer(text: TextModel, stop: Sequence[str] = ()) -> GuidedAnswer:
+    """An answer of free text: it needs no guide."""
+    return GuidedAnswer(None, reader_of(text, stop, calls=False))
+
+
+def reader_of(text: TextModel, stop: Sequence[str], *, calls: bool) -> AnswerReader:
+    stops = (*text.stop_strings, *stop)
+    return AnswerReader(text.tokens, stops, calls=calls, strip_start=text.template is None)

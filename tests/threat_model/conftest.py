@@ -1,7 +1,6 @@
 """A cloud of real parties in one process, and what a device asks of it."""
 
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -9,16 +8,11 @@ from threat_stage import Stage
 
 from device_agent.cloud import CloudClient, CloudRequest, CloudStream
 from inference.engine import Sampling
+from inference.text import ChatMessage
 from lanai.content import Content
 from trust.tokens import TokenIssuer
 
 QUESTION = "the user's own words"
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Said:
-    role: str
-    text: Content
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +47,7 @@ async def stage(make_stage) -> Stage:
 def question() -> CloudRequest:
     """A request whose every word is secret."""
     return CloudRequest(
-        messages=(_Said(role="user", text=Content(QUESTION)),),
+        messages=(ChatMessage(role="user", text=Content(QUESTION)),),
         max_tokens=8,
         sampling=Sampling(temperature=0.0),
         stop=(),

@@ -21,7 +21,7 @@ from device_agent.cloud.transport_grpc import GrpcIssuerTransport, GrpcRelayTran
 from inference.engine import Sampling
 from inference.testing import Script, ScriptedEngine, write_tiny_model
 from inference.testing.tiny_model import TINY_VOCABULARY
-from inference.text import TextModel, load_text_model
+from inference.text import ChatMessage, TextModel, load_text_model
 from lanai.content import Content
 
 END = 258
@@ -214,7 +214,7 @@ class WatchedCell:
     async def ask(self, question: str = QUESTION) -> str:
         """One whole request; the answer's text."""
         request = CloudRequest(
-            messages=(Said("user", Content(question)),),
+            messages=(ChatMessage(role="user", text=Content(question)),),
             max_tokens=40,
             sampling=Sampling(),
             stop=(),
@@ -241,12 +241,6 @@ class WatchedCell:
 def decoded(text: TextModel, ids: Iterable[int]) -> str:
     stream = text.decoder()
     return "".join(map(stream.push, ids)) + stream.finish()
-
-
-@dataclass(frozen=True)
-class Said:
-    role: str
-    text: Content
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """A cloud in memory, its client, and a request."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -9,16 +8,11 @@ import pytest
 from device_agent.cloud import CloudClient, CloudRequest
 from device_agent.testing import InMemoryCloud
 from inference.engine import Sampling
+from inference.text import ChatMessage
 from lanai.content import Content
 from trust.tokens import TokenIssuer
 
 SECRET = "the user's own words"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Said:
-    role: str
-    text: Content
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +36,7 @@ def request_of() -> Callable[..., CloudRequest]:
 
     def made(text: str = SECRET, *, seed: int | None = None, max_tokens: int = 8) -> CloudRequest:
         return CloudRequest(
-            messages=(Said(role="user", text=Content(text)),),
+            messages=(ChatMessage(role="user", text=Content(text)),),
             max_tokens=max_tokens,
             sampling=Sampling(temperature=0.5, seed=seed),
             stop=(Content("###"),),
