@@ -4,8 +4,9 @@ A process is known by its pid and start time (clock ticks since boot). What it i
 its command line, so that a fork of a zygote is called a worker.
 """
 
+import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,8 +15,9 @@ from cloud_node.cluster.layout import ClusterLayout
 from cloud_node.cluster.processes import ProcessTable
 from cloud_node.raycluster import RayHandle
 from cloud_node.service import load_config
+from lanai.errors import AuditError, CloudUnavailable
 
-__all__ = ["ClusterProcess", "cluster_processes", "missing_roles", "runs"]
+__all__ = ["ClusterProcess", "cluster_processes", "missing_roles", "require_readable", "runs"]
 
 PIECE: Final = "cloud_node.tree.piece"
 """The module of every piece of a node but the engine; the piece's name comes next."""
@@ -83,6 +85,23 @@ def missing_roles(layout: ClusterLayout, found: Iterable[ClusterProcess]) -> lis
         for owner, role in wanted
         if (owner, role) not in there
     ]
+
+
+def require_readable(processes: Sequence[ClusterProcess]) -> None:
+    """Raises ``CloudUnavailable`` when there is nothing, ``AuditError`` when it may not be read."""
+    if not processes:
+        raise CloudUnavailable("no cluster of this name runs", hint="`lanai cloud up` starts one")
+    for process in processes:
+        try:
+            for name in ("mem", "pagemap"):
+                os.close(os.open(f"/proc/{process.pid}/{name}", os.O_RDONLY | os.O_CLOEXEC))
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        except OSError:
+            raise AuditError(
+                f"the memory of {process.name} may not be read here",
+                hint="run as root (what is needed is CAP_SYS_PTRACE)",
+            ) from None
 
 
 def runs(process: ClusterProcess) -> bool:

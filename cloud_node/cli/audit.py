@@ -10,6 +10,8 @@ import click
 
 from cloud_node.audit.canary import Report
 from cloud_node.audit.canary import canary as run_canary
+from cloud_node.audit.soak import SoakReport
+from cloud_node.audit.soak import soak as run_soak
 from cloud_node.cli.cloud import name_option
 from cloud_node.cluster.layout import ClusterLayout
 from lanai.cli.output import emit_json, json_option
@@ -43,6 +45,24 @@ def canary(requests: int, seed: int, cluster: str | None, as_json: bool) -> None
         sys.exit(1)
 
 
+@audit.command()
+@click.option("--requests", type=click.IntRange(1), default=1000, show_default=True)
+@click.option("--warm-up", type=click.IntRange(0), default=100, show_default=True)
+@name_option
+@json_option
+def soak(requests: int, warm_up: int, cluster: str | None, as_json: bool) -> None:
+    """Send many requests; processes, descriptors and memory of each piece must not grow."""
+    layout = _layout(cluster)
+    with _progress() as note:
+        report = asyncio.run(run_soak(layout, requests=requests, warm_up=warm_up, note=note))
+    if as_json:
+        emit_json(report.to_json())
+    else:
+        _show_soak(report)
+    if report.problems:
+        sys.exit(1)
+
+
 def _layout(cluster: str | None) -> ClusterLayout:
     name = Settings.load(flags={"cluster": cluster}).settings.cluster
     return ClusterLayout.of(Folders.standard(), name)
@@ -69,6 +89,18 @@ def _show(report: Report) -> None:
         click.echo(f"NOT CLEAN  {problem}")
     if not report.problems:
         click.echo("clean: no mark outside a live worker and a live engine")
+
+
+def _show_soak(report: SoakReport) -> None:
+    click.echo(f"{'':<40}{'processes':>12}{'descriptors':>14}{'memory (MB)':>18}")
+    for piece in report.to_json()["pieces"]:
+        processes = " → ".join(map(str, piece["processes"]))
+        descriptors = " → ".join(map(str, piece["descriptors"]))
+        memory = " → ".join(f"{size / 1e6:.1f}" for size in piece["memory_bytes"])
+        click.echo(f"{piece['name']:<40}{processes:>12}{descriptors:>14}{memory:>18}")
+    click.echo(f"{report.requests} requests in {report.seconds:.0f} s")
+    for problem in report.problems:
+        click.echo(f"NOT THE SAME  {problem}")
 
 
 @contextmanager
