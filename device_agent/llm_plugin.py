@@ -137,7 +137,7 @@ def _text(parts: list[Any]) -> Content:
     return Content("".join(part.text for part in parts))
 
 
-def _note(response: Any, reply: Reply) -> None:
+def _note(response: Any, reply: Reply[Any]) -> None:
     """What ``llm logs`` shows beside the answer: counts, source, decision and receipt."""
     response.set_usage(input=reply.usage.input_tokens, output=reply.usage.output_tokens)
     response.set_resolved_model(reply.model)

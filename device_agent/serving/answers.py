@@ -13,11 +13,11 @@ from router import Decision
 __all__ = ["Chunks", "completion", "event", "headers_of", "reply_headers"]
 
 
-def completion(reply: Reply, *, model: str) -> dict[str, Any]:
+def completion(reply: Reply[Any], *, model: str) -> dict[str, Any]:
     """A ``chat.completion``. ``model`` is the name the client asked for, as OpenAI echoes it."""
     choice = {
         "index": 0,
-        "message": {"role": "assistant", "content": str(reply.text), "refusal": None},
+        "message": _answer(reply),
         "logprobs": None,
         "finish_reason": _finish(reply),
     }
@@ -52,9 +52,11 @@ class Chunks:
     def text(self, text: str) -> dict[str, Any]:
         return self._chunk({"content": text})
 
-    def last(self, reply: Reply) -> list[dict[str, Any]]:
-        """The finish reason with the whole extension object, and the usage when asked for."""
-        ending = [self._chunk({}, _finish(reply)) | {"lanai": extension(reply)}]
+    def last(self, reply: Reply[Any]) -> list[dict[str, Any]]:
+        """Calls, the finish reason with the whole extension object, the usage when asked for."""
+        calls = [{"index": i, **each} for i, each in enumerate(_calls(reply))]
+        ending = [self._chunk({"tool_calls": calls})] if calls else []
+        ending.append(self._chunk({}, _finish(reply)) | {"lanai": extension(reply)})
         if self._with_usage:
             ending.append(self._common | {"choices": [], "usage": usage(reply)})
         return ending
@@ -65,7 +67,7 @@ class Chunks:
         return self._common | {"choices": [choice]} | empty
 
 
-def usage(reply: Reply) -> dict[str, int]:
+def usage(reply: Reply[Any]) -> dict[str, int]:
     used = reply.usage
     return {
         "prompt_tokens": used.input_tokens,
@@ -74,7 +76,7 @@ def usage(reply: Reply) -> dict[str, int]:
     }
 
 
-def extension(reply: Reply) -> dict[str, Any]:
+def extension(reply: Reply[Any]) -> dict[str, Any]:
     """Source, decision, receipt (``null`` where nothing left the device), trace and speed."""
     return _decided(reply.decision, reply.trace_id) | {
         "model": reply.model,
@@ -94,7 +96,7 @@ def headers_of(decision: Decision, trace_id: str) -> dict[str, str]:
     }
 
 
-def reply_headers(reply: Reply) -> dict[str, str]:
+def reply_headers(reply: Reply[Any]) -> dict[str, str]:
     """Those, and what is known once the answer is whole."""
     named = headers_of(reply.decision, reply.trace_id)
     if reply.receipt is not None:
@@ -116,7 +118,27 @@ def _decided(decision: Decision, trace_id: str) -> dict[str, Any]:
     }
 
 
-def _finish(reply: Reply) -> str:
+def _answer(reply: Reply[Any]) -> dict[str, Any]:
+    calls = _calls(reply)
+    text = str(reply.text) or (None if calls else "")
+    answer = {"role": "assistant", "content": text, "refusal": None}
+    return answer | ({"tool_calls": calls} if calls else {})
+
+
+def _calls(reply: Reply[Any]) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": call.id,
+            "type": "function",
+            "function": {"name": call.name, "arguments": str(call.arguments)},
+        }
+        for call in reply.tool_calls
+    ]
+
+
+def _finish(reply: Reply[Any]) -> str:
+    if reply.tool_calls:
+        return "tool_calls"
     return "length" if reply.finish_reason is FinishReason.LENGTH else "stop"
 
 

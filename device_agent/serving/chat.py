@@ -66,12 +66,11 @@ class ChatCompletions:
         if not request.stream:
             await _send_whole(completion(stream.final, model=request.model), stream.final, sender)
 
-    def _stream(self, call: Call) -> AsyncStream:
-        session = self._agent.session(
-            mode=call.mode, data_class=call.data_class, consent=call.consent
-        )
-        session.restore(call.history)
-        return session.stream(call.prompt, options=call.options)
+    def _stream(self, call: Call) -> AsyncStream[Any]:
+        """Raises ``UsageError`` for a schema or tools that no answer can follow."""
+        session = self._agent.session()
+        session.restore(call.messages)
+        return session.stream(None, into=call.into, **call.asking)
 
 
 async def send_problem(problem: Problem, sender: Sender) -> None:
@@ -81,12 +80,12 @@ async def send_problem(problem: Problem, sender: Sender) -> None:
     await sender.whole(problem.status, body, problem.headers())
 
 
-async def _send_whole(document: dict[str, Any], reply: Reply, sender: Sender) -> None:
+async def _send_whole(document: dict[str, Any], reply: Reply[Any], sender: Sender) -> None:
     body = json.dumps(document, ensure_ascii=False, allow_nan=False).encode()
     await sender.whole(200, body, reply_headers(reply))
 
 
-async def _send_pieces(request: ChatRequest, stream: AsyncStream, sender: Sender) -> None:
+async def _send_pieces(request: ChatRequest, stream: AsyncStream[Any], sender: Sender) -> None:
     """Head, first chunk, text, last chunk; then ``[DONE]``."""
     events = aiter(stream)
     first = await anext(events, None)
@@ -102,7 +101,8 @@ async def _send_pieces(request: ChatRequest, stream: AsyncStream, sender: Sender
     await sender.begin(200, "text/event-stream; charset=utf-8", headers)
     await sender.piece(event(chunks.first(stream.decision, stream.trace_id)))
     async for piece in _from(first, events):
-        await sender.piece(event(chunks.text(piece.text)))
+        if piece.text:
+            await sender.piece(event(chunks.text(piece.text)))
     # The reply is there once the stream was read to its end.
     for chunk in chunks.last(stream.final):
         await sender.piece(event(chunk))

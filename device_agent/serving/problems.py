@@ -15,6 +15,7 @@ from lanai.errors import (
     QuotaExhausted,
     TrustError,
     UsageError,
+    ValidationFailed,
 )
 from router.vocabulary import Reason
 
@@ -111,6 +112,8 @@ def _class_of(error: LanaiError) -> tuple[int, str, str, bool]:
             return 502, "cloud_error", name, False
         case ModelError():
             return 503, "model_error", name, False
+        case ValidationFailed():
+            return 422, "invalid_answer", name, True
         case EngineError():
             return 500, "server_error", name, True
         case _:
