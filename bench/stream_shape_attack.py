@@ -49,14 +49,17 @@ class Guess:
     high: float
 
 
-def attack(traces: Sequence[Trace]) -> list[Guess]:
-    """Train and ask every classifier. Deterministic. Needs scikit-learn (extra ``bench``)."""
+def attack(traces: Sequence[Trace], *, splits: int = SPLITS) -> list[Guess]:
+    """Train and ask every classifier, the subjects folded in ``splits`` ways. Deterministic.
+
+    Needs scikit-learn (extra ``bench``).
+    """
     rows = np.stack([features(trace) for trace in traces])
     truth = np.array([trace.listened_for for trace in traces])
     groups = np.array([trace.group for trace in traces])
     guesses = []
     for name, model in _classifiers().items():
-        found = _fold_aucs(model, rows, truth, groups)
+        found = _fold_aucs(model, rows, truth, groups, splits)
         auc, reach = float(found.mean()), _reach(found)
         guesses.append(Guess(classifier=name, auc=auc, low=auc - reach, high=auc + reach))
     return guesses
@@ -101,14 +104,14 @@ def _classifiers() -> dict[str, Any]:
 
 
 def _fold_aucs(
-    model: Any, rows: Numbers, truth: NDArray[np.bool_], groups: NDArray[Any]
+    model: Any, rows: Numbers, truth: NDArray[np.bool_], groups: NDArray[Any], splits: int
 ) -> Numbers:
     """2: of each fold, asked of a model that saw nothing of its subjects."""
     from sklearn.base import clone  # type: ignore[import-untyped]
     from sklearn.model_selection import StratifiedGroupKFold  # type: ignore[import-untyped]
 
     found = []
-    for split in range(SPLITS):
+    for split in range(splits):
         folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=SEED + split)
         for seen, asked in folds.split(rows, truth, groups):
             fitted = clone(model).fit(rows[seen], truth[seen])

@@ -29,7 +29,7 @@ def attacked(make: Make, *, repeats: int = 2) -> list[Guess]:
                 listened_for=prompt.listened_for,
             )
         )
-    return attack(traces)
+    return attack(traces, splits=1)
 
 
 def words(prompt: Prompt, random: np.random.Generator) -> list[tuple[int, float]]:
