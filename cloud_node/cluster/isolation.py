@@ -21,7 +21,7 @@ from cloud_node.service import ServiceConfig, load_config
 from lanai.errors import ConfigError
 from lanai.folders import private_folder
 
-__all__ = ["Isolation", "decide", "observed"]
+__all__ = ["CAPABILITIES", "Isolation", "decide", "observed"]
 
 PASSABLE: Final = 0o711
 CAPABILITIES: Final[Mapping[str, int]] = {

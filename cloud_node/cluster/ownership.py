@@ -176,10 +176,14 @@ def _chown_entry(name: str, parent: int, uid: int, *, shown: Path) -> None:
 
 
 def _stranger(folder: Path, ours: int) -> int | None:
-    """The owner of something there that is not ours."""
-    # What cannot be listed belongs to somebody else, which is found out before; walk leaves it out.
+    """The owner of something there that is not ours; nothing for a folder that is not there."""
+    if not os.path.lexists(folder):
+        return None
+    if (owner := folder.lstat().st_uid) != ours:
+        return owner
+    # Below our own folder only what somebody else owns cannot be listed: its owner is found first.
     for at, folders, files in os.walk(folder):
-        for name in (".", *folders, *files):
+        for name in (*folders, *files):
             with suppress(FileNotFoundError):
                 if (owner := os.lstat(os.path.join(at, name)).st_uid) != ours:
                     return owner
