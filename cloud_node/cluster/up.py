@@ -19,7 +19,7 @@ from cloud_node.cluster.progress import Progress
 from cloud_node.cluster.stopping import stop_all
 from cloud_node.cluster.supervision import ray_runs
 from cloud_node.cluster.trust import publish_trust
-from lanai.errors import CloudUnavailable, LanaiError
+from lanai.errors import CloudUnavailable, ConfigError, LanaiError
 from lanai.folders import Folders, private_folder
 
 __all__ = ["Started", "down", "up"]
@@ -97,8 +97,14 @@ def is_running(layout: ClusterLayout) -> bool:
 def _alone(layout: ClusterLayout) -> Iterator[None]:
     """Hold the cluster's lock. Raises ``CloudUnavailable`` while another command has it."""
     require_ours(layout)
-    path = private_folder(layout.folder) / "lock"
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        path = private_folder(layout.folder) / "lock"
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise ConfigError(
+            f"{layout.folder} cannot be used ({error.strerror})",
+            hint="run this as the user who owns it, or set LANAI_HOME",
+        ) from None
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
