@@ -71,6 +71,7 @@ class Site:
             socket=str(self.folder / f"launcher-{number:02}.sock"),
             node_config=str(self.write(node)),
             node_log=str(self.folder / f"node-{number}.jsonl"),
+            start_timeout_s=85.0,
             **more,
         )
 

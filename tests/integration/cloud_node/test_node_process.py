@@ -219,12 +219,14 @@ async def test_a_worker_that_dies_takes_its_own_request_only(site: Site) -> None
     _, launcher = await start_launcher(site)
     started = await launcher.start()
     node = await site.only_node()
-    sealed = [seal([node], "one", max_tokens=400), seal([node], "two", max_tokens=60)]
-    first = answers(started.address or "", node, sealed[0])
-    await anext(first)
-    (worker,) = tree(started.pieces["zygote"]) - {started.pieces["zygote"]}
+    zygote = started.pieces["zygote"]
+    sealed = [seal([node], "one", max_tokens=400), seal([node], "two", max_tokens=400)]
     second = answers(started.address or "", node, sealed[1])
     await anext(second)
+    before = tree(zygote)
+    first = answers(started.address or "", node, sealed[0])
+    await anext(first)
+    (worker,) = tree(zygote) - before
     os.kill(worker, signal.SIGKILL)
     with pytest.raises(grpc.aio.AioRpcError) as broken:
         async for _ in first:
