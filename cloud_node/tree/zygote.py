@@ -21,7 +21,7 @@ from cloud_node.tree.summons import Summons
 from cloud_node.tree.worker import Room, Worker
 from inference.engine import EngineInfo
 from inference.link import EngineLink
-from lanai.confinement import confine
+from lanai.confinement import confine, prepare
 from lanai.errors import EnvelopeRejected, RefusalCode
 
 __all__ = ["Birth", "Forking", "Zygote"]
@@ -93,6 +93,7 @@ class Forking:
     def __init__(self, *, strict: bool) -> None:
         self._strict = strict
         self._confinement = worker_confinement()
+        prepare(self._confinement)
         self._tasks = os.open("/proc/self/task", os.O_RDONLY | os.O_DIRECTORY)
         self._statm = os.open("/proc/self/statm", os.O_RDONLY)
 

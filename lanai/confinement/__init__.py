@@ -33,7 +33,7 @@ sockets and datagrams, where they stay, are not told apart by address.
 """
 
 from lanai.confinement.capabilities import drop_capabilities
-from lanai.confinement.confining import confine
+from lanai.confinement.confining import confine, prepare
 from lanai.confinement.memory import SWAPS, forbid_core, forbid_dump, lock_memory
 from lanai.confinement.protection import Confinement, Granted, Protection
 from lanai.confinement.view import hardware_view, interpreter_view
@@ -50,4 +50,5 @@ __all__ = [
     "hardware_view",
     "interpreter_view",
     "lock_memory",
+    "prepare",
 ]

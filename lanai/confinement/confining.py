@@ -3,18 +3,19 @@
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from functools import cache
 
 from lanai.confinement.capabilities import drop_capabilities, forbid_new_privileges
 from lanai.confinement.descriptors import close_descriptors
 from lanai.confinement.environment import empty_environment
-from lanai.confinement.kernel import machine, single_threaded
+from lanai.confinement.kernel import Machine, machine, single_threaded
 from lanai.confinement.landlock import ABI_NETWORK, ABI_SCOPES, ABI_TRUNCATE, restrict
 from lanai.confinement.memory import forbid_core, forbid_dump, lock_memory
 from lanai.confinement.protection import Confinement, Granted, Protection
 from lanai.confinement.rules import rules_of
-from lanai.confinement.seccomp import install
+from lanai.confinement.seccomp import assemble, install
 
-__all__ = ["confine"]
+__all__ = ["confine", "prepare"]
 
 OWN_FILES_ONLY = 0o077
 
@@ -43,6 +44,17 @@ def confine(confinement: Confinement, *, keep: Iterable[int]) -> Granted:
         *_kernel_rules(confinement, alone=alone),  # 4, 5
     }
     return Granted.of(frozenset(held))
+
+
+def prepare(confinement: Confinement) -> None:
+    """Do now what `confine` would: a fork that then confines itself so finds it done."""
+    if (here := machine()) is not None:
+        _filter(here, confinement)
+
+
+@cache
+def _filter(here: Machine, confinement: Confinement) -> bytes:
+    return assemble(here, rules_of(confinement))
 
 
 def _belongings(confinement: Confinement, keep: Iterable[int]) -> Iterator[Protection]:
@@ -75,7 +87,7 @@ def _kernel_rules(confinement: Confinement, *, alone: bool) -> Iterator[Protecti
     if abi >= ABI_SCOPES:
         yield Protection.OWN_SIGNALS
     here = machine()
-    if here is None or not install(here, rules_of(confinement)):
+    if here is None or not install(here, _filter(here, confinement)):
         return
     yield Protection.SYSTEM_CALLS
     if abi >= _abi_for_sockets(confinement):

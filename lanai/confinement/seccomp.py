@@ -45,9 +45,8 @@ X32: Final = 0x40000000
 Code = Iterator[bytes]
 
 
-def install(here: Machine, rules: Rules) -> bool:
+def install(here: Machine, program: bytes) -> bool:
     """Filter every thread of this process from now on, which has no_new_privs."""
-    program = assemble(here, rules)
     held = ctypes.create_string_buffer(program, len(program))
     pointer = struct.pack("@HP", len(program) // 8, ctypes.addressof(held))
     return system_call(SECCOMP[here], SET_MODE_FILTER, ALL_THREADS, pointer) == 0

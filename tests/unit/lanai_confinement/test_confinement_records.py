@@ -26,6 +26,7 @@ def test_public_names() -> None:
         "hardware_view",
         "interpreter_view",
         "lock_memory",
+        "prepare",
     ]
 
 
