@@ -143,7 +143,9 @@ async def _ask(
             async with asyncio.timeout(budget_s):
                 for done, each in enumerate(missing):
                     progress(done, len(missing))
-                    label = await label_one(*asked, each.question, max_tokens=MAX_TOKENS)
+                    label = await label_one(
+                        asked[0], asked[1], each.question, max_tokens=MAX_TOKENS
+                    )
                     file.write(json.dumps({"id": each.id, **label.to_json_dict()}) + "\n")
                     file.flush()
                     known[each.id] = label

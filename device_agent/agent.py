@@ -13,15 +13,19 @@ from device_agent.availability import Availability
 from device_agent.enrolled import EnrolledCloud
 from device_agent.ledger import Ledger, ledger_path
 from device_agent.local import Device
+from device_agent.remembering import Memory, experience_path
 from device_agent.routing import installed_device, router_of
 from device_agent.runtime import Runtime
+from device_agent.sensitive import PatternDetector
 from device_agent.session import AsyncSession
+from device_agent.surroundings import LinuxSurroundings, Surroundings
 from device_agent.traces import TraceStore, traces_path
 from device_agent.tracing import Tracing
 from lanai.errors import LanaiError, TraceError
 from lanai.folders import Folders
 from lanai.settings import Settings
 from router import DataClass, Mode
+from trust.updates import TrustRootStore
 
 __all__ = ["AsyncAgent", "open_tracing"]
 
@@ -38,8 +42,17 @@ class AsyncAgent:
         self._settings = settings
 
     @classmethod
-    def from_config(cls, *, folders: Folders | None = None, **flags: Any) -> "AsyncAgent":
-        """From the user's settings; ``flags`` are settings that win. Raises ``ConfigError``."""
+    def from_config(
+        cls,
+        *,
+        folders: Folders | None = None,
+        surroundings: Surroundings | None = None,
+        **flags: Any,
+    ) -> "AsyncAgent":
+        """From the user's settings; ``flags`` are settings that win. Raises ``ConfigError``.
+
+        ``surroundings``: the app's own word on battery, heat and network, in place of the system's.
+        """
         folders = folders or Folders.standard()
         settings = Settings.load(flags=flags, folders=folders).settings
         loader = installed_device(settings, folders)
@@ -51,6 +64,9 @@ class AsyncAgent:
             tracing=open_tracing(traces_path(folders), keep_days=settings.trace_keep_days),
             cloud_timeout_s=settings.cloud_timeout_s,
             cloud_stream_shape=settings.cloud_stream_shape,
+            memory=Memory(experience_path(folders)),
+            surroundings=surroundings or LinuxSurroundings(cloud_is_here=_cloud_is_here(folders)),
+            detector=PatternDetector(),
         )
         return cls(runtime, settings)
 
@@ -121,6 +137,15 @@ def open_tracing(path: Path, *, keep_days: int) -> Tracing:
         return Tracing(TraceStore.open(path), keep_days=keep_days)
     except TraceError as error:
         return Tracing(None, why=error.message)
+
+
+def _cloud_is_here(folders: Folders) -> bool:
+    """Is the enrolled cluster on this machine, so that it needs no network?"""
+    try:
+        root = TrustRootStore.of(folders.state).current()
+    except LanaiError:
+        return False
+    return root is not None and root.relay.is_loopback
 
 
 def _enrolled(folders: Folders, settings: Settings) -> EnrolledCloud:

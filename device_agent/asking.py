@@ -12,7 +12,7 @@ from device_agent.tools import AnyTool, Function, told, tools_of
 from inference.guided import check_request
 from inference.text import ChatMessage, Tool, ToolChoice
 from lanai.errors import UsageError
-from router.vocabulary import DataClass, Mode
+from router.vocabulary import DataClass, Destination, Mode
 
 if TYPE_CHECKING:
     from device_agent.toolbox import ToolErrors
@@ -25,7 +25,8 @@ MAX_TOOL_ROUNDS = 4
 class Asking(TypedDict, total=False):
     """The keywords of ``respond`` and ``stream`` beside `into`.
 
-    ``mode``, ``data_class`` and ``consent`` default to the session's. ``tools``: functions,
+    ``mode``, ``data_class`` and ``consent`` default to the session's. ``category``: the app's word
+    for requests like this one, where the router's bounds know it. ``tools``: functions,
     ``FunctionTool``s, or ``Tool``s whose calls the app runs itself. ``tool_choice``: ``auto``,
     ``none``, ``required``, or a tool's name; it counts for the first round. After
     ``max_tool_rounds`` rounds of calls the model must answer. ``tool_errors``: ``tell`` the model
@@ -36,6 +37,7 @@ class Asking(TypedDict, total=False):
     mode: Mode | None
     data_class: DataClass | None
     consent: bool | None
+    category: str | None
     tools: "Iterable[AnyTool | Function]"
     tool_choice: ToolChoice | str
     max_tool_rounds: int
@@ -51,6 +53,8 @@ class Defaults:
     least_class: DataClass
     consent: bool | None
     max_output_tokens: int
+    ran_on: Destination | None = None
+    """Where the session's last turn ran; the cloud, once it was there."""
 
 
 def prompted(
@@ -79,6 +83,9 @@ def prompted(
         form=target.form,
         tools=tools,
         tool_choice=choice,
+        category=asking.get("category"),
+        session_on=defaults.ran_on,
+        check=None if target.form is None else target.value,
     )
     return Prompted(
         ask=ask, target=target, max_tool_rounds=_max_rounds(asking), tool_errors=_errors(asking)

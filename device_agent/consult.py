@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 
-from device_agent.tracing import RequestTrace
+from device_agent.tracing import RequestTrace, Step
 from lanai.telemetry import Attr, Span
 from router import (
+    AnswerObservation,
     Decision,
     DecodeObservation,
     Observations,
@@ -30,6 +31,19 @@ class Consultation:
     def needs(self) -> Observations:
         return self._run.needs
 
+    @property
+    def open(self) -> Stage | None:
+        """The stage that waits for its observation."""
+        return self._run.open
+
+    @property
+    def hedge(self) -> bool:
+        """Is it worth opening the sealed call now?"""
+        return self._run.hedge
+
+    def hedged(self) -> None:
+        self._run.hedged()
+
     def eligibility(self) -> Decision | None:
         """Raises ``NoRoute``."""
         return self._stage(Stage.ELIGIBILITY, self._run.eligibility)
@@ -39,6 +53,9 @@ class Consultation:
 
     def early_decode(self, seen: DecodeObservation) -> Decision | None:
         return self._stage(Stage.EARLY_DECODE, lambda: self._run.early_decode(seen))
+
+    def after_answer(self, seen: AnswerObservation) -> Decision | None:
+        return self._stage(Stage.AFTER_ANSWER, lambda: self._run.after_answer(seen))
 
     def fall_back(self, cause: Reason, facts: RequestFacts) -> Decision | None:
         return self._stage(Stage.FALLBACK, lambda: self._run.fall_back(cause, facts))
@@ -53,4 +70,25 @@ class Consultation:
                 step.set(Attr.REASON, decision.reason.value)
                 step.set(Attr.CONFIDENCE, decision.confidence)
                 step.set(Attr.THRESHOLD, decision.threshold)
+                _describe(step, decision)
             return decision
+
+
+def _describe(step: Step, decision: Decision) -> None:
+    """By what the decision stands: digests, price, what is promised."""
+    terms, bound, asked = decision.utility, decision.bound, decision.asked
+    step.set(Attr.POLICY, decision.policy_digest)
+    step.set(Attr.ESTIMATOR, decision.estimator_digest)
+    step.set(Attr.CALIBRATOR, decision.calibrator_digest)
+    step.set(Attr.DECISION_US, decision.decision_us)
+    if asked is not None:
+        step.set(Attr.FINDINGS, len(asked.found))
+        step.set(Attr.DETECTOR_US, asked.detector_us)
+    if terms is not None:
+        step.set(Attr.BENEFIT, terms.benefit)
+        step.set(Attr.PRICE, terms.price)
+    if bound is not None:
+        step.set(Attr.ALPHA, bound.alpha)
+        step.set(Attr.BOUND_REFUSED, bound.refused.value if bound.refused else None)
+    if decision.circumstances is not None:
+        step.set(Attr.DRIFTED, decision.circumstances.drifted)

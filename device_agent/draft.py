@@ -1,6 +1,6 @@
 """An answer of the device whose first tokens are held back until the router has decided."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from inference.text import ToolCall
 from lanai.content import Content
 from lanai.errors import EngineError
 from lanai.telemetry import Attr, Span
-from router import Decision, DecodeObservation, PrefillObservation
+from router import AnswerObservation, Decision, DecodeObservation, PrefillObservation, Stage
 
 __all__ = ["Draft"]
 
@@ -33,15 +33,33 @@ class Draft:
         self._decode = self._trace.begin(Span.DEVICE_DECODE)
         return prefilled
 
-    async def decide(self, consultation: Consultation) -> Decision:
-        """Stages 1 and 2. Raises ``EngineError`` when the engine does not tell what was asked."""
-        decision = consultation.prefill(_observe(await self.prefill()))
-        while decision is None:
-            piece = await self.answer.piece()
-            if piece is None:
+    async def decide(
+        self,
+        consultation: Consultation,
+        *,
+        valid: Callable[[Content, Sequence[ToolCall]], bool] = lambda text, calls: True,
+        undecided: Callable[[], None] = lambda: None,
+    ) -> Decision:
+        """Stages 1 to 3. ``valid`` judges a whole answer; ``undecided`` is told after the prefill.
+
+        Raises ``EngineError`` when the engine does not tell what was asked.
+        """
+        prefilled, decision = await self.prefill(), None
+        if consultation.open is Stage.PREFILL:
+            decision = consultation.prefill(_observe(prefilled))
+        if decision is None:
+            undecided()
+        while consultation.open is Stage.EARLY_DECODE:
+            if (piece := await self.answer.piece()) is None:
                 raise EngineError("the router did not decide by the end of the draft")
             self._held.append(piece)
             decision = consultation.early_decode(self._observation())
+        if consultation.open is Stage.AFTER_ANSWER:
+            while (piece := await self.answer.piece()) is not None:
+                self._held.append(piece)
+            decision = consultation.after_answer(self._answer_observation(valid))
+        if decision is None:
+            raise EngineError("the router did not decide")
         return decision
 
     async def pieces(self) -> AsyncGenerator[Content | ToolCall, None]:
@@ -74,6 +92,20 @@ class Draft:
             entropy=np.array([s.entropy for _, s in seen], dtype=np.float64),
             margin=np.array([s.margin for _, s in seen], dtype=np.float64),
             finished=self.answer.finish_reason is not None,
+        )
+
+    def _answer_observation(
+        self, valid: Callable[[Content, Sequence[ToolCall]], bool]
+    ) -> AnswerObservation:
+        """Of all tokens, where the engine gave statistics; and the caller's judgement."""
+        seen = [each.statistics for each in self._held if each.statistics is not None]
+        text = Content("".join(each.text for each in self._held))
+        calls = [call for each in self._held for call in each.calls]
+        return AnswerObservation(
+            entropy=np.array([s.entropy for s in seen], dtype=np.float64),
+            margin=np.array([s.margin for s in seen], dtype=np.float64),
+            top_probability=np.array([s.top_probability for s in seen], dtype=np.float64),
+            valid=valid(text, calls),
         )
 
 

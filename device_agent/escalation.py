@@ -63,6 +63,18 @@ class Escalation:
         self._trace = trace
         self._stream: CloudStream | None = None
         self._unsent = False
+        self._tried = False
+
+    @property
+    def opened(self) -> bool:
+        """Did a sealed call leave, as far as is known, so that a token is spent?"""
+        return self._stream is not None or (self._tried and not self._unsent)
+
+    @property
+    def disclosed(self) -> tuple[int, int]:
+        """Bytes sent and received, as far as they are known."""
+        left = self._stream.disclosure if self._stream else None
+        return (left.bytes_sent, left.bytes_received) if left else (0, 0)
 
     async def pieces(
         self, ask: CloudAsk, leaving: Leaving, *, deadline_s: float
@@ -76,7 +88,7 @@ class Escalation:
             mode=leaving.mode,
             data_class=leaving.data_class,
         )
-        outcome = "cancelled"
+        outcome, self._tried = "cancelled", True
         try:
             # 2, 3, 4.
             with self._trace.step(Span.CLOUD) as step:

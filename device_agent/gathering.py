@@ -1,22 +1,28 @@
 """What the router is told about one request, and what a dead end means to a person."""
 
+import asyncio
+
 from device_agent.enrolled import CloudState, EnrolledCloud
 from device_agent.runtime import Ask, Runtime
+from device_agent.sensitive import Noticed
 from lanai.content import TokenIds
 from lanai.errors import ContextOverflow, LanaiError, NoRoute
-from router import DeviceFacts, Mode, Reason, RequestFacts
+from router import DataClass, DeviceFacts, Mode, Reason, RequestFacts
+from router.vocabulary import Capability
 
-__all__ = ["explain_no_route", "gather"]
+__all__ = ["explain_no_route", "gather", "notice"]
 
 # Only when the device model cannot count: the node has the last word on what fits its context.
 BYTES_PER_TOKEN = 4
 
 
 async def gather(
-    runtime: Runtime, ask: Ask, ids: TokenIds | None
+    runtime: Runtime, ask: Ask, ids: TokenIds | None, noticed: Noticed
 ) -> tuple[RequestFacts, CloudState]:
     """The facts. A request that may not leave touches no network, not even for a status."""
-    state = await runtime.cloud.state() if ask.may_leave else runtime.cloud.unasked
+    raised = runtime.router.policy.raised.raised(ask.data_class, noticed.found)
+    may_leave = ask.may_leave and raised is not DataClass.SECRET
+    state = await runtime.cloud.state() if may_leave else runtime.cloud.unasked
     facts = RequestFacts(
         mode=ask.mode,
         data_class=ask.data_class,
@@ -25,8 +31,29 @@ async def gather(
         max_output_tokens=ask.max_tokens,
         device=_device(runtime, ready=ids is not None),
         cloud=state.facts,
+        found=noticed.found,
+        detector_us=noticed.us,
+        category=ask.category,
+        history_tokens=_guess_history(ask),
+        session_on=ask.session_on,
+        standing=runtime.memory.standing(runtime.router),
+        unseen=ask.unseen,
+        needs=_needs(ask),
     )
     return facts, state
+
+
+def _needs(ask: Ask) -> frozenset[Capability]:
+    wanted = {Capability.OUTPUT_FORM: ask.form is not None, Capability.TOOLS: bool(ask.tools)}
+    return frozenset(capability for capability, needed in wanted.items() if needed)
+
+
+async def notice(runtime: Runtime, ask: Ask) -> Noticed:
+    """Only where the policy raises anything by it, and only what could still leave."""
+    detector = runtime.detector
+    if detector is None or not runtime.router.policy.raised.by or not ask.may_leave:
+        return Noticed(found=(), us=None)
+    return await asyncio.to_thread(detector.notice, [each.text for each in ask.messages])
 
 
 def explain_no_route(
@@ -60,8 +87,14 @@ def _device(runtime: Runtime, *, ready: bool) -> DeviceFacts:
         context_tokens=runtime.device.context_tokens,
         model=model.name if model else "",
         weights_sha256=model.weights_sha256 if model else None,
+        state=runtime.surroundings.state(),
     )
 
 
 def _guess_tokens(ask: Ask) -> int:
     return sum(len(message.text.encode()) for message in ask.messages) // BYTES_PER_TOKEN + 1
+
+
+def _guess_history(ask: Ask) -> int:
+    """All but what was said last: what a side that did not answer before would read anew."""
+    return sum(len(message.text.encode()) for message in ask.messages[:-1]) // BYTES_PER_TOKEN

@@ -141,6 +141,7 @@ def next_ask(ask: Ask, reply: Reply[Content], runs: list[ToolRun], *, last: bool
         ask,
         messages=(*ask.messages, said, *(run.message() for run in runs)),
         data_class=data_class,
+        session_on=reply.source,
         tool_choice=ToolChoice.NONE if last else ToolChoice.AUTO,
     )
 

@@ -1,5 +1,6 @@
 """What all requests of an agent share, and what one request asks."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from device_agent.cloud_seam import StreamShape
@@ -7,11 +8,15 @@ from device_agent.enrolled import EnrolledCloud
 from device_agent.ledger import Ledger
 from device_agent.local import Device
 from device_agent.options import Options
+from device_agent.remembering import Memory
+from device_agent.sensitive import Detector
+from device_agent.surroundings import FixedSurroundings, Surroundings
 from device_agent.tools import AnyTool
 from device_agent.tracing import Tracing
 from inference.guided import OutputForm
 from inference.text import ChatMessage, ToolChoice
-from router import DataClass, Mode, Router
+from lanai.content import Content
+from router import DataClass, Destination, Mode, Router
 
 __all__ = ["Ask", "Runtime"]
 
@@ -27,6 +32,9 @@ class Runtime:
     tracing: Tracing
     cloud_timeout_s: float
     cloud_stream_shape: StreamShape = "padded"
+    memory: Memory = field(default_factory=Memory)
+    surroundings: Surroundings = field(default_factory=FixedSurroundings)
+    detector: Detector | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +50,14 @@ class Ask:
     form: OutputForm | None = field(default=None, repr=False)
     tools: tuple[AnyTool, ...] = ()
     tool_choice: ToolChoice = ToolChoice.AUTO
+    category: str | None = None
+    """The app's word for requests like this one, where a bound was calibrated by kinds."""
+    session_on: Destination | None = None
+    """Where the turn before ran; the cloud once, and the conversation is in the cloud."""
+    unseen: bool = False
+    """Nothing is shown before the answer is whole."""
+    check: Callable[[Content], object] | None = field(default=None, repr=False)
+    """Raises ``ValidationFailed`` for an answer that is not of the form."""
 
     @property
     def may_leave(self) -> bool:

@@ -5,6 +5,7 @@ the transcript is as it was before.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, Unpack, overload
 
@@ -18,7 +19,7 @@ from inference.text import ChatMessage
 from lanai.content import Content
 from lanai.errors import UsageError
 from router.decision import Decision
-from router.vocabulary import DataClass, Mode
+from router.vocabulary import DataClass, Destination, Mode
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -51,6 +52,7 @@ class AsyncSession:
         self._busy = False
         # What tools returned stays in the transcript, so its class holds for all that follows.
         self._results_class = DataClass.PUBLIC
+        self._ran_on: Destination | None = None
         self._transcript: list[ChatMessage] = []
         if instructions:
             self._transcript.append(ChatMessage(role="system", text=Content(instructions)))
@@ -65,6 +67,7 @@ class AsyncSession:
         if self._busy:
             raise UsageError("this session is answering a prompt", hint="restore it afterwards")
         self._transcript = list(messages)
+        self._ran_on = None
 
     @overload
     async def respond(
@@ -97,6 +100,7 @@ class AsyncSession:
         message or a tool's. The other keywords: see ``Asking``.
         """
         stream = self.stream(prompt, into=into, **asking)
+        stream.show_at_once()
         async with stream:
             async for _ in stream:
                 pass
@@ -132,6 +136,7 @@ class AsyncSession:
             least_class=self._results_class,
             consent=self.consent,
             max_output_tokens=self._max_output_tokens,
+            ran_on=self._ran_on,
         )
         return AsyncStream(self, prompted(self._messages(prompt), into, asking, defaults))
 
@@ -158,6 +163,8 @@ class AsyncSession:
             return
         answer = ChatMessage(role="assistant", text=reply.text, tool_calls=reply.tool_calls)
         self._transcript = [*rounds.ask.messages, answer]
+        if self._ran_on is not Destination.CLOUD:
+            self._ran_on = reply.source
         for run in reply.tool_runs:
             self._results_class = higher(self._results_class, run.data_class)
 
@@ -173,6 +180,11 @@ class AsyncStream(Generic[T]):
         self._request = request
         self._rounds: Rounds | None = None
         self._events: AsyncGenerator[TextEvent, None] | None = None
+
+    def show_at_once(self) -> None:
+        """Nobody looks before the end: the router may look at the whole answer first."""
+        ask = replace(self._request.ask, unseen=True)
+        self._request = replace(self._request, ask=ask)
 
     async def __aenter__(self) -> Self:
         if self._rounds is not None:

@@ -139,16 +139,25 @@ class RequestTrace:
         return Step(self._tracer.start_span(name, context=context, start_time=start_ns))
 
     async def finish(
-        self, *, error: str | None = None, decision: Mapping[str, Any] | None = None
+        self,
+        *,
+        error: str | None = None,
+        decision: Mapping[str, Any] | None = None,
+        then: Callable[[], None] = lambda: None,
     ) -> None:
         """End the request's span and store everything, also when the caller is being cancelled.
 
-        ``error`` is an error's class name, or ``cancelled``.
+        ``error`` is an error's class name, or ``cancelled``; ``then`` runs after, in the same
+        thread.
         """
         self.root.set(Attr.ERROR, error)
         self.root.end()
-        keep = asyncio.to_thread(self._tracing.keep, self.id, error=error, decision=decision)
-        await asyncio.shield(asyncio.ensure_future(keep))
+
+        def keep() -> None:
+            self._tracing.keep(self.id, error=error, decision=decision)
+            then()
+
+        await asyncio.shield(asyncio.ensure_future(asyncio.to_thread(keep)))
 
 
 class Step:

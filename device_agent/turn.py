@@ -3,26 +3,29 @@
     1. Render the conversation with the device model's own template, and count tokens.
     2. Gather facts. The cloud is asked only when this request may leave the device.
     3. Stage 0: the rules.
-    4. Stages 1 and 2: the device prefills; a draft is held back until the router has decided.
+    4. Stages 1 to 3: the device prefills; a draft, or an answer that is shown whole, is held back
+       until the router has decided. Where that is close, the sealed call may be opened ahead.
     5. On the device: show the draft and go on. In the cloud: cancel the device's request first.
     6. The cloud failed and nothing was shown yet: the device answers, where the rules allow it.
-    7. Store the trace with the decision, however the request ended.
+    7. Store the trace with the decision and what it came to, however the request ended.
 
 After the first character was shown the source never changes.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from device_agent.aftermath import ended
 from device_agent.cloud_seam import CloudAsk
 from device_agent.consult import Consultation
 from device_agent.draft import Draft
 from device_agent.enrolled import CloudState
 from device_agent.escalation import Escalation, Leaving
-from device_agent.gathering import explain_no_route, gather
+from device_agent.gathering import explain_no_route, gather, notice
+from device_agent.hedge import Hedge
 from device_agent.local import LocalAnswer
 from device_agent.reply import Ending, Reply, Usage
 from device_agent.runtime import Ask, Runtime
@@ -41,6 +44,7 @@ from lanai.errors import (
     StreamInterrupted,
     TrustError,
     UsageError,
+    ValidationFailed,
 )
 from lanai.telemetry import Attr, Span
 from router import Decision, Destination, Mode, Observations, Reason, RequestFacts
@@ -51,6 +55,7 @@ if TYPE_CHECKING:
 __all__ = ["Turn"]
 
 Said = Content | ToolCall
+ANSWERED, HEDGED = "answered", "hedge"
 
 
 class Turn:
@@ -71,6 +76,8 @@ class Turn:
         self._consultation: Consultation | None = None
         self._draft: Draft | None = None
         self._engine: Engine | None = None
+        self._sealed: list[Escalation] = []
+        self._hedge: Hedge | None = None
 
     @property
     def trace_id(self) -> str:
@@ -100,13 +107,13 @@ class Turn:
         finally:
             # 7. The trace.
             self._describe()
-            await self._trace.finish(error=outcome, decision=self._decision_record())
+            await self._conclude(outcome)
 
     async def _answer(self) -> AsyncGenerator[Said, None]:
-        # 1. Render.
-        self._ids = await self._render()
+        # 1. Render, and look beside it for what should not leave.
+        self._ids, noticed = await asyncio.gather(self._render(), notice(self._runtime, self._ask))
         # 2. Facts.
-        facts, state = await gather(self._runtime, self._ask, self._ids)
+        facts, state = await gather(self._runtime, self._ask, self._ids, noticed)
         # 3. Rules.
         consultation = Consultation(self._runtime.router.begin(facts), self._trace)
         self._consultation = consultation
@@ -114,7 +121,10 @@ class Turn:
             decision = self._by_rules(consultation, facts, state)
             # 4. Prefill and draft.
             if decision is None:
-                decision = await (await self._begin_draft(consultation.needs)).decide(consultation)
+                draft = await self._begin_draft(consultation.needs)
+                decision = await draft.decide(
+                    consultation, valid=self._valid, undecided=self._open_ahead
+                )
             # 5. Answer.
             async with aclosing(await self._answer_from(decision, consultation, facts)) as pieces:
                 async for piece in pieces:
@@ -124,6 +134,7 @@ class Turn:
             raise
         finally:
             await self._drop_draft()
+            await self._drop_hedge()
 
     async def _render(self) -> TokenIds | None:
         """The prompt's ids; ``None`` when the device model cannot be loaded."""
@@ -154,6 +165,7 @@ class Turn:
         self, decision: Decision, consultation: Consultation, facts: RequestFacts
     ) -> AsyncGenerator[Said, None]:
         if decision.destination is Destination.DEVICE:
+            await self._drop_hedge()
             return self._on_device()
         await self._drop_draft()
         return self._in_cloud(consultation, facts)
@@ -193,6 +205,32 @@ class Turn:
         if draft is not None:
             await draft.close()
 
+    def _open_ahead(self) -> None:
+        """Where it is close: the call runs while the router still looks."""
+        consultation = self._consultation
+        if consultation is not None and consultation.hedge:
+            consultation.hedged()
+            self._hedge = Hedge(self._escalate(consultation))
+
+    async def _drop_hedge(self) -> None:
+        """Cancel a call that nobody takes over."""
+        if self._hedge is not None and not self._hedge.taken:
+            await self._hedge.cancel()
+
+    def _valid(self, text: Content, calls: Sequence[ToolCall]) -> bool:
+        """Is the device's whole answer what the app asked for?"""
+        draft, ask = self._draft, self._ask
+        cut_off = draft is not None and draft.answer.finish_reason is FinishReason.LENGTH
+        if calls:
+            return True
+        if ask.check is None:
+            return not (cut_off and ask.tools and not text)  # half a call
+        try:
+            ask.check(text)
+        except ValidationFailed:
+            return False
+        return True
+
     async def _restart_engine(self) -> None:
         """The next request gets a new child; this one has failed."""
         if self._engine is not None:
@@ -218,8 +256,9 @@ class Turn:
     async def _in_cloud(
         self, consultation: Consultation, facts: RequestFacts
     ) -> AsyncGenerator[Said, None]:
+        call = self._hedge.pieces() if self._hedge else self._escalate(consultation)
         try:
-            async with aclosing(self._escalate(consultation)) as pieces:
+            async with aclosing(call) as pieces:
                 async for piece in pieces:
                     yield piece
         except (CloudError, TrustError, LedgerError, StoreError) as error:
@@ -239,6 +278,7 @@ class Turn:
     async def _escalate(self, consultation: Consultation) -> AsyncGenerator[Said, None]:
         ask, decision = self._ask, consultation.decision
         escalation = Escalation(self._runtime.cloud.client, self._runtime.ledger, self._trace)
+        self._sealed.append(escalation)
         pieces = escalation.pieces(
             CloudAsk(
                 messages=ask.messages,
@@ -251,7 +291,7 @@ class Turn:
                 shape=self._runtime.cloud_stream_shape,
             ),
             Leaving(
-                reason=decision.reason.value if decision else "",
+                reason=decision.reason.value if decision else HEDGED,
                 mode=ask.mode.value,
                 data_class=ask.data_class.value,
             ),
@@ -274,7 +314,7 @@ class Turn:
 
     def _whole(self) -> Reply[Content]:
         ending = self._ending
-        decision = self._consultation.decision if self._consultation else None
+        decision = self._settled(ANSWERED)
         if ending is None or decision is None:
             raise StreamInterrupted("the answer has no last frame", received=len(self._shown))
         text = Content("".join(self._shown))
@@ -316,6 +356,27 @@ class Turn:
             root.set(Attr.TTFT_MS, reply.usage.ttft_ms)
             root.set(Attr.FINISH_REASON, reply.finish_reason.value)
 
-    def _decision_record(self) -> dict[str, Any] | None:
-        decision = self._consultation.decision if self._consultation else None
-        return decision.to_json_dict() if decision else None
+    async def _conclude(self, error: str | None) -> None:
+        """The trace, and what the next request may learn from this one."""
+        decision = self.reply.decision if self.reply else self._settled(error or ANSWERED)
+        runtime = self._runtime
+        await self._trace.finish(
+            error=error,
+            decision=decision.to_json_dict() if decision else None,
+            then=lambda: runtime.memory.note(decision, runtime.router) if decision else None,
+        )
+
+    def _settled(self, outcome: str) -> Decision | None:
+        """The decision that stands, with what the request came to."""
+        if self.decision is None:
+            return None
+        return ended(
+            self.decision,
+            self._trace.id,
+            outcome=outcome,
+            seconds=time.perf_counter() - self._begun,
+            ending=self._ending,
+            calls=self._sealed,
+            wasted=int(self._hedge is not None and not self._hedge.taken),
+            policy=self._runtime.router.policy,
+        )

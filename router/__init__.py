@@ -11,6 +11,7 @@ A caller must act on the Decision it is given: show nothing of a draft before it
 the source after the first character.
 """
 
+from router.circumstances import DeviceState
 from router.decision import Decision, RuleVerdict, SignalReading
 from router.estimator import (
     Estimate,
@@ -21,6 +22,7 @@ from router.estimator import (
     shipped_estimator,
 )
 from router.facts import (
+    AnswerObservation,
     CloudFacts,
     DecodeObservation,
     DeviceFacts,
@@ -35,12 +37,14 @@ from router.signals import Signal
 from router.vocabulary import DataClass, Destination, Mode, Reason, Stage
 
 __all__ = [
+    "AnswerObservation",
     "CloudFacts",
     "DataClass",
     "Decision",
     "DecodeObservation",
     "Destination",
     "DeviceFacts",
+    "DeviceState",
     "Estimate",
     "Estimator",
     "LogisticEstimator",

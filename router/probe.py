@@ -4,6 +4,7 @@ A probe is a signal like any other: one number, the logit that one side's answer
 to the model whose states it was fitted on; the estimator that holds it is bound to that model.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +40,11 @@ class HiddenProbe:
     @classmethod
     def fit(cls, name: str, states: Floats, good: Flags) -> "HiddenProbe":
         """States of shape (rows, width); at most one axis for every ten labels."""
+        return cls.fit_all({name: good}, states)[0]
+
+    @classmethod
+    def fit_all(cls, grades: Mapping[str, Flags], states: Floats) -> "tuple[HiddenProbe, ...]":
+        """One probe a name, over the same axes."""
         mean, scale = states.mean(axis=0), states.std(axis=0)
         scale = np.where(scale > 0, scale, 1.0)
         plain = (states - mean) / scale
@@ -48,9 +54,13 @@ class HiddenProbe:
         spread = places.std(axis=0)
         spread = np.where(spread > 0, spread, 1.0)
         design = np.column_stack([np.ones(len(states)), places / spread])
-        fitted = newton(design, good.astype(np.float64), ridge=RIDGE)
-        weights = ((fitted[1:] / spread) @ axes) / scale
-        return cls(name=name, weights=weights, bias=float(fitted[0] - weights @ mean))
+        probes = []
+        for name, good in grades.items():
+            fitted = newton(design, good.astype(np.float64), ridge=RIDGE)
+            weights = ((fitted[1:] / spread) @ axes) / scale
+            bias = float(fitted[0] - weights @ mean)
+            probes.append(cls(name=name, weights=weights, bias=bias))
+        return tuple(probes)
 
     def logits(self, states: Floats) -> Floats:
         """Shape (rows,)."""

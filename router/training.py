@@ -10,7 +10,6 @@ Every figure is on questions the heads and probes were not fitted on; a group is
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,67 +26,36 @@ from router.evaluation import (
     pick_auroc,
     routed,
 )
-from router.fitting import fit_head, fold_numbers, probabilities
+from router.fitting import fit_head
+from router.held_out import (
+    FAMILIES,
+    Folds,
+    HeldOut,
+    Labelled,
+    columns_of,
+    cross_fitted,
+    families_of,
+    probes_of,
+    with_categories,
+)
 from router.isotonic import CalibrationKey, IsotonicMap
-from router.probe import HiddenProbe
 from router.promises import bounds_of, reference_of, worth_beside
-from router.signals import ANSWER_SIGNALS
 
-__all__ = ["FAMILIES", "Labelled", "train", "worth_of"]
+__all__ = ["FAMILIES", "HeldOut", "Labelled", "train", "worth_of"]
 
 Floats = NDArray[np.float64]
-Folds = NDArray[np.intp]
 
 FEWEST = 20
-CATEGORY = "category "
-PROBES = ("hidden_device", "hidden_cloud")
-FAMILIES: Mapping[str, tuple[str, ...]] = {
-    "hidden_state": PROBES,
-    "first_token": ("first_token_entropy", "first_token_margin", "first_token_surprise"),
-    "early_decode": ("draft_entropy", "draft_margin", "draft_repetition"),
-    "answer": tuple(signal.name for signal in ANSWER_SIGNALS),
-    "prompt": ("prompt_length",),
-    "category": (),
-}
 AT_PREFILL = ("hidden_state", "first_token", "prompt")
 """What a running router has before the first token; the heads that decide there use these."""
 AFTER_ANSWER = (*AT_PREFILL, "early_decode", "answer")
 """What it has when the whole answer is there and nobody has seen it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Labelled:
-    """Graded questions; shapes (rows,), the hidden states (rows, width) or ``None``."""
-
-    columns: Mapping[str, Floats]
-    hidden: Floats | None
-    outcomes: Outcomes
-    categories: Sequence[str]
-
-    def rows(self, mask: NDArray[np.bool_]) -> "Labelled":
-        out = self.outcomes
-        return Labelled(
-            columns={name: column[mask] for name, column in self.columns.items()},
-            hidden=None if self.hidden is None else self.hidden[mask],
-            outcomes=Outcomes(
-                device_good=out.device_good[mask],
-                cloud_good=out.cloud_good[mask],
-                groups=_kept(out.groups, mask),
-            ),
-            categories=_kept(self.categories, mask),
-        )
-
-    @property
-    def folds(self) -> Folds:
-        out = self.outcomes
-        strata = list(zip(self.categories, out.device_good, out.cloud_good, strict=True))
-        return fold_numbers(out.groups, strata)
-
-
-def worth_of(labelled: Labelled, families: Sequence[str], folds: Folds) -> dict[str, Any]:
+def worth_of(held: HeldOut, families: Sequence[str]) -> dict[str, Any]:
     """Held-out AUROC of both heads and of picking the better side, from these signals."""
-    out = labelled.outcomes
-    device, cloud = _held_out(labelled, families, folds)
+    out, folds = held.labelled.outcomes, held.folds
+    device, cloud = held.chances(families)
     benefit = Predicted(benefit=cloud - device, folds=folds)
     everything = np.arange(len(folds))
     return {
@@ -97,15 +65,15 @@ def worth_of(labelled: Labelled, families: Sequence[str], folds: Folds) -> dict[
     }
 
 
-def ablation(labelled: Labelled, progress: Callable[[int, int], None]) -> dict[str, dict[str, Any]]:
+def ablation(held: HeldOut, progress: Callable[[int, int], None]) -> dict[str, dict[str, Any]]:
     """Each family alone, all, and all but one."""
-    held = _measured_families(labelled, tuple(FAMILIES))
-    sets = {f"only {name}": [name] for name in held} | {"all": held}
-    sets |= {f"all but {name}": [other for other in held if other != name] for name in held}
-    folds, table = labelled.folds, {}
+    known = families_of(held.labelled, tuple(FAMILIES))
+    sets = {f"only {name}": [name] for name in known} | {"all": known}
+    sets |= {f"all but {name}": [other for other in known if other != name] for name in known}
+    table = {}
     for done, (name, families) in enumerate(sets.items()):
         progress(done, len(sets))
-        table[name] = worth_of(labelled, families, folds)
+        table[name] = worth_of(held, families)
     return table
 
 
@@ -119,12 +87,13 @@ def train(
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[LogisticEstimator, dict[str, Any]]:
     """The estimator and its figures. Raises ``UsageError`` for too few questions."""
-    out, labelled = labelled.outcomes, _with_categories(labelled)
+    out, labelled = labelled.outcomes, with_categories(labelled)
     if len(set(out.groups)) < FEWEST:
         raise UsageError(f"needs at least {FEWEST} questions", hint="some hundred are better")
-    families = _measured_families(labelled, AT_PREFILL)
-    later = _measured_families(labelled, AFTER_ANSWER)
-    held_out = _held_out(labelled, families, labelled.folds)
+    families = families_of(labelled, AT_PREFILL)
+    later = families_of(labelled, AFTER_ANSWER)
+    held, away = HeldOut(labelled, labelled.folds), HeldOut(labelled, _away(labelled))
+    early = held.chances(families)
     figures: dict[str, Any] = {
         "labels": len(labelled.categories),
         "accuracy": {
@@ -132,17 +101,17 @@ def train(
             "cloud": round(float(out.cloud_good.mean()), 4),
             "oracle": round(out.oracle, 4),
         },
-        "auroc": worth_of(labelled, families, labelled.folds),
-        "gates": _gates(labelled, families, price),
-        "gates_after_answer": _gates(labelled, later, price),
-        "worth": _worth(labelled, held_out, _held_out(labelled, later, labelled.folds)),
-        "ablation": ablation(labelled, progress),
+        "auroc": worth_of(held, families),
+        "gates": _gates(held, away, families, price),
+        "gates_after_answer": _gates(held, away, later, price),
+        "worth": _worth(held, early, held.chances(later)),
+        "ablation": ablation(held, progress),
     }
     for name, gates in (("predictive", "gates"), ("predictive_after", "gates_after_answer")):
         figures[name] = all(gate["held"] for gate in figures[gates].values())
-    score, crossed = held_out[0] - held_out[1], _cross_fitted(labelled)
-    columns = _columns(labelled, families, crossed)
-    whole = _columns(labelled, later, crossed)
+    score, crossed = early[0] - early[1], cross_fitted(labelled)
+    columns = columns_of(labelled, families, crossed)
+    whole = columns_of(labelled, later, crossed)
     estimator = LogisticEstimator(
         pair=pair,
         predictive=bool(figures["predictive"]),
@@ -150,7 +119,7 @@ def train(
         cloud_head=fit_head(columns, out.cloud_good, out.groups),
         alone={},
         isotonic=_maps(columns, out, pair.device.weights_sha256, quantization),
-        probes=_probes(labelled),
+        probes=probes_of(labelled),
         after_answer=AfterAnswer(
             predictive=bool(figures["predictive_after"]),
             device_head=fit_head(whole, out.device_good, out.groups),
@@ -163,100 +132,28 @@ def train(
     return estimator, figures
 
 
-def _measured_families(labelled: Labelled, families: Sequence[str]) -> list[str]:
-    """Those of which this set has anything."""
-    absent = {"hidden_state"} if labelled.hidden is None else set[str]()
-    if not any(name in labelled.columns for name in FAMILIES["answer"]):
-        absent.add("answer")
-    return [family for family in families if family not in absent]
-
-
 def _worth(
-    labelled: Labelled, early: tuple[Floats, Floats], late: tuple[Floats, Floats]
+    held: HeldOut, early: tuple[Floats, Floats], late: tuple[Floats, Floats]
 ) -> dict[str, Any]:
     """APGR without and with the answer's own confidence, beside length, chance and the oracle."""
     rankings = {"at_prefill": early[1] - early[0], "with_answer": late[1] - late[0]}
-    length = labelled.columns.get("prompt_length")
-    return worth_beside(rankings, length, labelled.outcomes, labelled.folds)
+    length = held.labelled.columns.get("prompt_length")
+    return worth_beside(rankings, length, held.labelled.outcomes, held.folds)
 
 
-def _held_out(labelled: Labelled, families: Sequence[str], folds: Folds) -> tuple[Floats, Floats]:
-    """P(device good), P(cloud good) of each row, by heads and probes fitted without its fold."""
-    device, cloud = np.zeros(len(folds)), np.zeros(len(folds))
-    for fold in np.unique(folds):
-        test = folds == fold
-        rest, mine = labelled.rows(~test), labelled.rows(test)
-        fitted = _columns(rest, families, _cross_fitted(rest))
-        seen = _columns(mine, families, _measured(_probes(rest), mine))
-        if not seen:
-            device[test], cloud[test] = rest.outcomes.device_good.mean(), 0.5
-            continue
-        good = rest.outcomes
-        for result, labels in ((device, good.device_good), (cloud, good.cloud_good)):
-            head = fit_head(fitted, labels, good.groups, seed=1)
-            result[test] = probabilities(head, seen, int(test.sum()))
-    return device, cloud
+def _away(labelled: Labelled) -> Folds:
+    """One fold a category; by group where there is one category."""
+    if len(set(labelled.categories)) < 2:
+        return labelled.folds
+    return np.unique(np.array(labelled.categories), return_inverse=True)[1]
 
 
-def _columns(
-    labelled: Labelled, families: Sequence[str], hidden: Mapping[str, Floats]
-) -> dict[str, Floats]:
-    """The families' columns, those without any value left out."""
-    held: dict[str, Floats] = {}
-    for family in families:
-        if family == "category":
-            held |= {n: c for n, c in labelled.columns.items() if n.startswith(CATEGORY)}
-            continue
-        source = hidden if family == "hidden_state" else labelled.columns
-        held |= {name: source[name] for name in FAMILIES[family] if name in source}
-    return {name: column for name, column in held.items() if np.isfinite(column).any()}
-
-
-def _with_categories(labelled: Labelled) -> Labelled:
-    """One column for each category, the same in every fold."""
-    names = np.array(labelled.categories)
-    own = {f"{CATEGORY}{name}": (names == name).astype(np.float64) for name in sorted(set(names))}
-    return replace(labelled, columns={**labelled.columns, **own})
-
-
-def _probes(labelled: Labelled) -> tuple[HiddenProbe, ...]:
-    if labelled.hidden is None:
-        return ()
-    out = labelled.outcomes
-    grades = (out.device_good, out.cloud_good)
-    return tuple(
-        HiddenProbe.fit(name, labelled.hidden, good)
-        for name, good in zip(PROBES, grades, strict=True)
-    )
-
-
-def _measured(probes: Sequence[HiddenProbe], labelled: Labelled) -> dict[str, Floats]:
-    states = labelled.hidden
-    return {} if states is None else {probe.name: probe.logits(states) for probe in probes}
-
-
-def _cross_fitted(labelled: Labelled) -> dict[str, Floats]:
-    """Each row's logits by probes fitted without its fold: a head must not trust a memory."""
-    if labelled.hidden is None:
-        return {}
-    folds = labelled.folds
-    logits = {name: np.zeros(len(folds)) for name in PROBES}
-    for fold in np.unique(folds):
-        test = folds == fold
-        for name, values in _measured(_probes(labelled.rows(~test)), labelled.rows(test)).items():
-            logits[name][test] = values
-    return logits
-
-
-def _gates(labelled: Labelled, families: Sequence[str], price: float) -> dict[str, Any]:
-    out, folds = labelled.outcomes, labelled.folds
-    away = folds
-    if len(set(labelled.categories)) > 1:
-        away = np.unique(np.array(labelled.categories), return_inverse=True)[1]
-    device, cloud = _held_out(labelled, families, folds)
-    here = Predicted(benefit=cloud - device, folds=folds)
-    device, cloud = _held_out(labelled, families, away)
-    elsewhere = Predicted(benefit=cloud - device, folds=away)
+def _gates(held: HeldOut, away: HeldOut, families: Sequence[str], price: float) -> dict[str, Any]:
+    out = held.labelled.outcomes
+    device, cloud = held.chances(families)
+    here = Predicted(benefit=cloud - device, folds=held.folds)
+    device, cloud = away.chances(families)
+    elsewhere = Predicted(benefit=cloud - device, folds=away.folds)
     asked = {
         "gain_over_random": (lambda r: gain_over_random(here, price, out, r), 0.0),
         "gain_over_device": (
@@ -284,10 +181,6 @@ def _maps(
         )
         for name, column in columns.items()
     }
-
-
-def _kept(values: Sequence[str], mask: NDArray[np.bool_]) -> list[str]:
-    return [value for value, keep in zip(values, mask, strict=True) if keep]
 
 
 def _known(value: float) -> float | None:

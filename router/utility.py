@@ -20,6 +20,8 @@ __all__ = ["Terms", "terms_of"]
 class Terms:
     """``threshold = P(cloud good) − asked − weight · (money + latency + energy + quota)``."""
 
+    benefit: float
+    """P(cloud good) − P(device good), which is held against the price."""
     asked: float
     """The policy's ``escalate_above_benefit``."""
     weight: float
@@ -41,6 +43,7 @@ class Terms:
     def read(cls, fields: Fields) -> "Terms":
         """Raises ``Malformed``."""
         terms = cls(
+            benefit=fields.number("benefit"),
             asked=fields.number("asked"),
             weight=fields.number("weight"),
             money=fields.number("money"),
@@ -53,9 +56,10 @@ class Terms:
         return terms
 
 
-def terms_of(costs: Costs, asked: float, seen: Circumstances) -> Terms:
+def terms_of(costs: Costs, asked: float, benefit: float, seen: Circumstances) -> Terms:
     """What the policy makes of the moment."""
     return Terms(
+        benefit=benefit,
         asked=asked,
         weight=costs.weight if seen.weight is None else seen.weight,
         money=costs.money_of(seen.input_tokens, seen.max_output_tokens),

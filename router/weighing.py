@@ -43,9 +43,9 @@ def weigh(
     predictive: bool | None = None,
 ) -> Weighed:
     """``predictive``: of the heads that made the estimate; the estimator's, where not named."""
-    terms = terms_of(policy.costs, policy.escalate_above_benefit, seen)
+    terms = terms_of(policy.costs, policy.escalate_above_benefit, estimate.benefit, seen)
     able = estimator.predictive if predictive is None else predictive
-    price = _price(policy, estimator, terms, category) if able else None
+    price = _price(policy, estimator, terms, category, able=able)
     destination, reason = _chosen(policy, estimate, terms, price, seen)
     kept_for_money = reason is Reason.BUDGET_SPENT
     return Weighed(
@@ -59,11 +59,17 @@ def weigh(
     )
 
 
-def _price(policy: Policy, estimator: Estimator, terms: Terms, category: str | None) -> float:
-    if policy.guarantee is None:
-        return terms.price
-    kept_from = estimator.bounds.kept_from(policy.guarantee, category)
-    return terms.price if kept_from is None else min(terms.price, -kept_from)
+def _price(
+    policy: Policy, estimator: Estimator, terms: Terms, category: str | None, *, able: bool
+) -> float | None:
+    """A bound is counted, not predicted: it holds for heads that were not found to tell, too."""
+    asked = terms.price if able else None
+    kept_from = None
+    if policy.guarantee is not None:
+        kept_from = estimator.bounds.kept_from(policy.guarantee, category)
+    if asked is None or kept_from is None:
+        return asked if kept_from is None else -kept_from
+    return min(asked, -kept_from)
 
 
 def _chosen(

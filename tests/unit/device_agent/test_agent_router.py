@@ -57,7 +57,8 @@ def estimator_of(tmp_path: Path):
 
     def write(sha256: str) -> Path:
         document = shipped_estimator().to_json_dict() | {"predictive": True}
-        document["pair"]["device"]["weights_sha256"] = sha256
+        for bound in (document["pair"]["device"], *document["isotonic"]):
+            bound["weights_sha256" if "names" in bound else "model_sha256"] = sha256
         path = tmp_path / "estimator.json"
         path.write_text(json.dumps(document))
         return path
