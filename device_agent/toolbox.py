@@ -93,8 +93,8 @@ class Toolbox:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(one(call)) for call in calls]
         except* ToolFailed as failures:
-            # The group holds failures alone: what it was raised from goes with the first.
-            raise _first(failures) from None
+            first = _first(failures)
+            raise first from first.__cause__  # what the app's own code raised
         return [task.result() for task in tasks]
 
     async def _one(self, call: ToolCall, *, from_cloud: bool, trace_id: str) -> ToolRun:
