@@ -59,7 +59,8 @@ def _strings() -> Iterator[tuple[int, bytes]]:
 def _first_block() -> tuple[int, int]:
     """First and past-the-last address; nothing where that cannot be read (a second time)."""
     try:
-        fields = STAT.read_text(encoding="latin-1").rpartition(")")[2].split()
+        # Bytes: a codec is a module, which may be out of view already.
+        fields = STAT.read_bytes().rpartition(b")")[2].split()
         return int(fields[ENV_START]), int(fields[ENV_END])
     except (OSError, ValueError, IndexError):
         return 0, 0

@@ -59,6 +59,6 @@ def _lift_limit() -> bool:
 def _no_swap() -> bool:
     """One heading and no line below it; a list that cannot be read may have any."""
     try:
-        return len(SWAPS.read_text(encoding="ascii").splitlines()) == 1
-    except (OSError, ValueError):
+        return len(SWAPS.read_bytes().splitlines()) == 1
+    except OSError:
         return False
