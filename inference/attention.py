@@ -1,5 +1,6 @@
 """Causal attention of new tokens over a cache, with shared key/value heads and sliding windows."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -40,18 +41,35 @@ class Attention:
 
     def __call__(self, x: Tensor, cache: Cache) -> Tensor:
         """``x``: the tokens after ``cache.length``, (n, width). Stores their keys and values."""
-        count, shape = x.shape[0], self.shape
-        heads = self.qkv(x).view(count, shape.heads + 2 * shape.kv_heads, shape.head_width)
+        qk, v = self._project(x)
+        q, k = self._apart(self.rotation.rotate(qk, cache.length))
+        cache.store(self.layer, k.transpose(0, 1), v.transpose(0, 1))
+        seen = self._one(q, cache) if x.shape[0] == 1 else self._many(q, cache)
+        return self.output(seen)
+
+    def rows(self, x: Tensor, caches: Sequence[Cache], positions: Tensor) -> Tensor:
+        """One token of each of n sequences, (n, width); each looks at its own cache only."""
+        qk, v = self._project(x)
+        q, k = self._apart(self.rotation.rotate_rows(qk, positions))
+        seen = []
+        for row, cache in enumerate(caches):
+            own = slice(row, row + 1)
+            cache.store(self.layer, k[own].transpose(0, 1), v[own].transpose(0, 1))
+            seen.append(self._one(q[own], cache))
+        return self.output(torch.cat(seen))
+
+    def _project(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries with keys, normed and not yet rotated, and values; (n, heads, head width)."""
+        shape = self.shape
+        heads = self.qkv(x).view(x.shape[0], shape.heads + 2 * shape.kv_heads, shape.head_width)
         q, k, v = torch.split(heads, [shape.heads, shape.kv_heads, shape.kv_heads], 1)
         if self.norm_q and self.norm_k:
-            qk = torch.cat([self.norm_q(q), self.norm_k(k)], 1)
-        else:
-            qk = heads[:, : shape.heads + shape.kv_heads]
-        rotated = self.rotation.rotate(qk, cache.length)
-        q, k = torch.split(rotated, [shape.heads, shape.kv_heads], 1)
-        cache.store(self.layer, k.transpose(0, 1), v.transpose(0, 1))
-        seen = self._one(q, cache) if count == 1 else self._many(q, cache)
-        return self.output(seen)
+            return torch.cat([self.norm_q(q), self.norm_k(k)], 1), v
+        return heads[:, : shape.heads + shape.kv_heads], v
+
+    def _apart(self, qk: Tensor) -> tuple[Tensor, Tensor]:
+        q, k = torch.split(qk, [self.shape.heads, self.shape.kv_heads], 1)
+        return q, k
 
     def _one(self, q: Tensor, cache: Cache) -> Tensor:
         """A single token sees all of its window, so query heads of one key head need no mask."""

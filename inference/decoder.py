@@ -1,4 +1,8 @@
-"""One forward pass of a decoder-only language model in plain torch, for one sequence.
+"""One forward pass of a decoder-only language model in plain torch.
+
+``forward`` runs any number of tokens of one sequence, ``step`` one token of each of several: its
+matrix products take all rows at once, attention keeps to each row's own cache, and no row's number
+depends on what another row holds.
 
 Reads as the papers do: embed, then for each layer attention and gated feed-forward around a
 residual stream, then the vocabulary. A ``DecoderConfig`` says which family's variations apply.
@@ -6,7 +10,7 @@ residual stream, then the vocabulary. A ``DecoderConfig`` says which family's va
 Token ids are user content: nothing here logs or raises them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -61,6 +65,8 @@ class LanguageModel(Protocol):
 
     def forward(self, ids: Tensor, cache: Any, *, all_logits: bool = False) -> Forward: ...
 
+    def step(self, ids: Tensor, caches: Sequence[Any]) -> list[Forward]: ...
+
 
 @dataclass(slots=True, kw_only=True)
 class Layer:
@@ -77,7 +83,13 @@ class Layer:
 
     def __call__(self, x: Tensor, cache: Cache) -> Tensor:
         """``x``: residual stream, shape (n, width)."""
-        change = self.attention(self.attention_norm(x), cache)
+        return self._fed(x, self.attention(self.attention_norm(x), cache))
+
+    def rows(self, x: Tensor, caches: Sequence[Cache], positions: Tensor) -> Tensor:
+        """``x``: one token of each sequence, shape (n, width)."""
+        return self._fed(x, self.attention.rows(self.attention_norm(x), caches, positions))
+
+    def _fed(self, x: Tensor, change: Tensor) -> Tensor:
         x = x + (self.attention_post_norm(change) if self.attention_post_norm else change)
         gate, up = self.gate_up(self.ffn_norm(x)).chunk(2, -1)
         change = self.down(self.activation(gate).mul_(up))
@@ -119,6 +131,27 @@ class Decoder:
         cache.advance(ids.shape[0])
         states = self.final_norm(x if all_logits else x[-1:])
         return Forward(logits=self.head(states).float(), hidden=states[-1].float())
+
+    @torch.inference_mode()
+    def step(self, ids: Tensor, caches: Sequence[Cache]) -> list[Forward]:
+        """Run one token of each sequence, ``ids[i]`` after those in ``caches[i]``, all at once.
+
+        ``ids``: int64, shape (n,), n ≥ 1. Raises as ``forward`` does, before anything is stored.
+        """
+        check_ids(ids, self.config.vocabulary)
+        for cache in caches:
+            cache.reserve(1)
+        positions = torch.tensor([cache.length for cache in caches], device=self.device)
+        x = self.embedding(ids)
+        for layer in self.layers:
+            x = layer.rows(x, caches, positions)
+        for cache in caches:
+            cache.advance(1)
+        states = self.final_norm(x)
+        logits, hidden = self.head(states).float(), states.float()
+        return [
+            Forward(logits=logits[row : row + 1], hidden=hidden[row]) for row in range(len(caches))
+        ]
 
 
 def check_ids(ids: Tensor, vocabulary: int) -> None:

@@ -5,6 +5,7 @@ Keys and values are kept in 8 bits with a scale for each head of each token. The
 """
 
 import ctypes
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -118,3 +119,7 @@ class PackedDecoder:
             raise EngineError("the kernels refused a step")
         cache.length += count
         return Forward(logits=torch.from_numpy(logits), hidden=torch.from_numpy(hidden))
+
+    def step(self, ids: Tensor, caches: Sequence[PackedCache]) -> list[Forward]:
+        """See ``Decoder.step``. One after the other: the kernels' plan knows one cache."""
+        return [self.forward(ids[row : row + 1], cache) for row, cache in enumerate(caches)]

@@ -42,10 +42,18 @@ class RotationTable:
 
     def rotate(self, x: Tensor, start: int) -> Tensor:
         """Rotate heads, shape (n, heads, head width), that stand at ``start`` and after."""
-        end = start + x.shape[0]
-        half = x.shape[-1] // 2
-        swapped = torch.cat([x[..., half:], x[..., :half]], -1)
-        return torch.addcmul(x * self._cosine[start:end], swapped, self._sine[start:end])
+        rows = slice(start, start + x.shape[0])
+        return _rotated(x, self._cosine[rows], self._sine[rows])
+
+    def rotate_rows(self, x: Tensor, positions: Tensor) -> Tensor:
+        """Rotate heads of unrelated tokens; ``positions``: int64, shape (n,)."""
+        return _rotated(x, self._cosine[positions], self._sine[positions])
+
+
+def _rotated(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    half = x.shape[-1] // 2
+    swapped = torch.cat([x[..., half:], x[..., :half]], -1)
+    return torch.addcmul(x * cosine, swapped, sine)
 
 
 def _frequencies(rope: Rope, head_width: int) -> Tensor:

@@ -1,12 +1,13 @@
 """The model, as far as the scheduler sees it: room for a request, and the next prediction."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Prediction", "Runner", "Slot"]
+__all__ = ["Prediction", "Runner", "Slot", "step_alone"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,3 +33,15 @@ class Runner(Protocol):
 
     def begin(self, prompt: int, answer: int) -> Slot:
         """A cache for so many tokens. Raises ``LanaiError`` or ``MemoryError``."""
+
+    def step(self, slots: Sequence[Slot], ids: NDArray[np.int32]) -> list[Prediction]:
+        """Append ``ids[i]`` to each of its own slots, n ≥ 1, and predict what follows each.
+
+        The same as ``forward`` of each alone, up to rounding, and no prediction depends on what
+        another slot holds. Raises ``EngineError`` or ``MemoryError`` for all of them.
+        """
+
+
+def step_alone(slots: Sequence[Slot], ids: NDArray[np.int32]) -> list[Prediction]:
+    """``Runner.step`` of a runner that has nothing to gain from rows side by side."""
+    return [slot.forward(ids[row : row + 1]) for row, slot in enumerate(slots)]

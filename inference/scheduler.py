@@ -1,10 +1,13 @@
 """Which request runs next: plain Python; no process, no torch, the clock is a parameter.
 
 Requests take turns, one unit each: a piece of the prompt (so that a long prompt holds nobody up) or
-one generated token. A request whose output is constrained asks its caller for a mask after each
-token and is passed over until the mask comes. At most ``live_limit`` requests hold a cache; the
-others queue in order of arrival. When a request ends, for whatever reason, its cache and its prompt
-are overwritten in the same call.
+one token of the answer. When it is an answer's turn, all answers that can grow step together, as
+rows of one pass; they join and leave between steps. A request whose output is constrained asks its
+caller for a mask after each token and is passed over until the mask comes. At most ``live_limit``
+requests hold a cache; the others queue in order of arrival. When a request ends, for whatever
+reason, its cache and its prompt are overwritten in the same call.
+
+Nothing is kept from one request for another: the same prompt costs the same passes every time.
 """
 
 import time
@@ -96,6 +99,10 @@ class Request:
     mask_known: bool = True
 
     @property
+    def answering(self) -> bool:
+        return self.phase in (Phase.FORWARD, Phase.DRAW)
+
+    @property
     def runnable(self) -> bool:
         return self.phase is not Phase.DRAW or self.mask_known
 
@@ -154,36 +161,56 @@ class Scheduler:
         return not admissible and not any(self._requests[i].runnable for i in self._turns)
 
     def step(self) -> Outcomes:
-        """Run one unit of the request whose turn it is."""
+        """Run one unit of the request whose turn it is; every answer that can grow joins in."""
         self._admit()
-        for _ in range(len(self._turns)):
-            request_id = self._turns[0]
-            self._turns.rotate(-1)
-            request = self._requests[request_id]
-            if request.runnable:
-                yield from self._guarded(request_id, request)
-                return
+        first = next((i for i in self._turns if self._requests[i].runnable), None)
+        if first is None:
+            return
+        if self._requests[first].answering:
+            yield from self._answer()
+        else:
+            self._to_the_back([first])
+            yield from self._guarded(first, self._prefill)
 
     def _admit(self) -> None:
         while self._queue and len(self._turns) < self._live_limit:
             self._turns.append(self._queue.popleft())
 
-    def _guarded(self, request_id: str, request: Request) -> Outcomes:
-        try:
-            yield from self._unit(request_id, request)
-        except MemoryError:
-            yield self._failed(request_id, request, FailureCode.NO_MEMORY)
-        except LanaiError:
-            yield self._failed(request_id, request, FailureCode.MODEL_FAILED)
+    def _to_the_back(self, request_ids: list[str]) -> None:
+        for request_id in request_ids:
+            self._turns.remove(request_id)
+        self._turns.extend(request_ids)
 
-    def _unit(self, request_id: str, request: Request) -> Outcomes:
-        if request.phase in (Phase.QUEUED, Phase.PREFILL):
-            yield from self._prefill(request_id, request)
-        elif request.phase is Phase.FORWARD:
-            request.prediction = self._forward(request, np.array([request.last], dtype=np.int32))
-            request.phase = Phase.DRAW
-        if request.phase is Phase.DRAW and request.mask_known:
-            yield from self._draw(request_id, request)
+    def _answer(self) -> Outcomes:
+        """One token of each answer: those whose last token is not in the cache step as one."""
+        live = [(request_id, self._requests[request_id]) for request_id in self._turns]
+        growing = [each for each in live if each[1].answering and each[1].runnable]
+        self._to_the_back([request_id for request_id, _ in growing])
+        yield from self._forward_all([each for each in growing if each[1].phase is Phase.FORWARD])
+        for request_id, request in growing:
+            if request.phase is Phase.DRAW and request.mask_known:
+                yield from self._guarded(request_id, self._draw)
+
+    def _forward_all(self, growing: list[tuple[str, Request]]) -> Outcomes:
+        slots = [request.slot for _, request in growing if request.slot is not None]
+        if not slots:
+            return
+        last = np.array([request.last for _, request in growing], dtype=np.int32)
+        try:
+            predictions = self._runner.step(slots, last)
+        except (MemoryError, LanaiError) as error:
+            for request_id, request in growing:
+                yield self._failed(request_id, request, _code(error))
+            return
+        for (_, request), prediction in zip(growing, predictions, strict=True):
+            request.prediction, request.phase = prediction, Phase.DRAW
+
+    def _guarded(self, request_id: str, unit: Callable[[str, Request], Outcomes]) -> Outcomes:
+        request = self._requests[request_id]
+        try:
+            yield from unit(request_id, request)
+        except (MemoryError, LanaiError) as error:
+            yield self._failed(request_id, request, _code(error))
 
     def _prefill(self, request_id: str, request: Request) -> Outcomes:
         if request.phase is Phase.QUEUED:
@@ -202,6 +229,8 @@ class Scheduler:
             yield request_id, self._finished(request_id, request, FinishReason.LENGTH)
         else:
             yield from self._ask_mask(request_id, request)
+            if request.mask_known:
+                yield from self._draw(request_id, request)
 
     def _draw(self, request_id: str, request: Request) -> Outcomes:
         """Draw a token; end the request on a stop id or when the answer is full."""
@@ -254,6 +283,11 @@ class Scheduler:
         if request.slot is not None:
             request.slot.wipe()
             request.slot = None
+
+
+def _code(error: Exception) -> FailureCode:
+    memory = isinstance(error, MemoryError)
+    return FailureCode.NO_MEMORY if memory else FailureCode.MODEL_FAILED
 
 
 def _forget(request: Request) -> None:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from inference.dialogue import Submission
 from inference.engine import Constraint, EngineInfo, GenerateOptions
 from inference.requests import LiveRequests
-from inference.runner import Prediction
+from inference.runner import Prediction, Slot, step_alone
 from inference.scheduler import Outcomes, Scheduler
 from inference.stream import RequestStream
 from lanai.content import TokenIds
@@ -194,6 +194,9 @@ class Stage:
         self._played += 1
         self.live += 1
         return Performance(self, script, prompt)
+
+    def step(self, slots: Sequence[Slot], ids: NDArray[np.int32]) -> list[Prediction]:
+        return step_alone(slots, ids)
 
     def prediction(self, script: Script, index: int) -> Prediction:
         """The distribution of the answer's token ``index``."""

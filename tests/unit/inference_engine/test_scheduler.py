@@ -1,6 +1,6 @@
 """Turns, pieces, queueing and wiping, with a runner that keeps a diary."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from inference.engine import Finished, FinishReason, GenerateOptions, Prefilled, Token
-from inference.runner import Prediction
+from inference.runner import Prediction, Slot, step_alone
 from inference.scheduler import (
     FailureCode,
     MaskNeeded,
@@ -25,12 +25,17 @@ class Diary:
 
     def __init__(self, fail: Break | None = None) -> None:
         self.forwards: list[int] = []
+        self.together: list[int] = []
         self.live = 0
         self.fail = fail
 
     def begin(self, prompt: int, answer: int) -> "Page":
         self.live += 1
         return Page(self)
+
+    def step(self, slots: Sequence[Slot], ids: NDArray[np.int32]) -> list[Prediction]:
+        self.together.append(len(slots))
+        return step_alone(slots, ids)
 
 
 class Page:
@@ -73,6 +78,67 @@ def test_a_long_prompt_goes_in_pieces_and_the_others_move_on() -> None:
     scheduler.submit("long", prompt(10), GenerateOptions(max_tokens=1))
     run(scheduler)
     assert diary.forwards == [1, 4, 1, 4, 1, 2, 1, 1]
+
+
+def test_answers_grow_together_and_join_and_leave_between_steps() -> None:
+    """Each step has a row for every answer that runs then, whoever came when."""
+    diary = Diary()
+    scheduler = Scheduler(diary)
+    scheduler.submit("long", prompt(1), GenerateOptions(max_tokens=6))
+    scheduler.submit("short", prompt(1), GenerateOptions(max_tokens=3))
+    for _ in range(3):
+        list(scheduler.step())
+    scheduler.submit("late", prompt(1), GenerateOptions(max_tokens=4))
+    events = run(scheduler)
+    assert diary.together == [2, 2, 2, 2, 2]
+    assert [name for name, event in events if isinstance(event, Finished)] == [
+        "short",
+        "long",
+        "late",
+    ]
+
+
+def test_an_answer_that_waits_for_its_mask_is_left_out() -> None:
+    """Its row is computed while the mask is awaited, and then the others go on without it."""
+    diary = Diary()
+    scheduler = Scheduler(diary)
+    scheduler.submit("free", prompt(1), GenerateOptions(max_tokens=4))
+    scheduler.submit("bound", prompt(1), GenerateOptions(max_tokens=4), constrained=True)
+    run(scheduler)
+    assert diary.together == [1, 1, 1]
+    scheduler.give_mask("bound", None)
+    run(scheduler)
+    assert diary.together == [1, 1, 1, 1]
+
+
+def test_a_failing_step_frees_all_its_answers() -> None:
+    """Each is told why and wiped; the prompt that comes next is served."""
+    diary = Diary()
+    scheduler = Scheduler(diary)
+    for name in "ab":
+        scheduler.submit(name, prompt(1), GenerateOptions(max_tokens=4))
+    for _ in range(2):
+        list(scheduler.step())
+    diary.fail = _failed
+    failed = RequestFailed(code=FailureCode.MODEL_FAILED)
+    assert list(scheduler.step()) == [("a", failed), ("b", failed)]
+    assert diary.live == 0
+    diary.fail = None
+    scheduler.submit("c", prompt(1), GenerateOptions(max_tokens=2))
+    assert kinds(run(scheduler))[-1] == ("c", Finished)
+
+
+def test_the_same_prompt_costs_the_same_every_time() -> None:
+    """There is no prefix cache: nobody can learn from the work what others have asked."""
+    diary = Diary()
+    scheduler = Scheduler(diary, prefill_piece=4)
+    costs = []
+    for name in "abc":
+        scheduler.submit(name, prompt(10), GenerateOptions(max_tokens=2))
+        run(scheduler)
+        costs.append(diary.forwards)
+        diary.forwards = []
+    assert costs == [[4, 4, 2, 1]] * 3
 
 
 def test_the_last_token_costs_no_forward() -> None:
