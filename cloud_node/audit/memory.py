@@ -6,6 +6,7 @@
 | private, of a file that has not changed since the start | pages the process wrote to |
 | private, of any other file | every page |
 | shared, of a file that has not changed since and cannot be written through it | not: see `files` |
+| shared with the kernel alone (io_uring) | every page |
 | shared, of anything else | as an object of its own, once for all processes: ``shared_objects`` |
 | of a device | not: its content is the device's |
 
@@ -71,6 +72,11 @@ class Mapping:
         return self.name.endswith(" (deleted)")
 
     @property
+    def of_kernel(self) -> bool:
+        """Shared with the kernel alone, like the rings of io_uring: the process's own, to us."""
+        return self.name.startswith("anon_inode:")
+
+    @property
     def of_device(self) -> bool:
         return self.name.startswith("/dev/") and not self.in_memory_only
 
@@ -106,7 +112,7 @@ def search_memory(pid: int, searcher: Searcher, found: Findings, *, since: float
     before = found.bytes_searched
     with _opened(pid, "mem") as memory, _opened(pid, "pagemap") as pages:
         for mapping in mappings(pid):
-            if mapping.of_device or mapping.shared:
+            if mapping.of_device or (mapping.shared and not mapping.of_kernel):
                 continue
             where = mapping.name or "[anonymous]"
             for start, end in _runs(pages.number, mapping, since):

@@ -56,7 +56,7 @@ def _links(pid: int, since: float) -> Iterator[tuple[str, Path]]:
     """Names and links of one process's shared mappings and nameless open files."""
     with suppress(ProcessEnded):
         for each in mappings(pid):
-            if each.shared and not each.of_device and _may_hold(each, since):
+            if each.shared and not (each.of_device or each.of_kernel) and _may_hold(each, since):
                 yield each.name, Path(f"/proc/{pid}/map_files/{each.start:x}-{each.end:x}")
     folder = Path(f"/proc/{pid}/fd")
     with suppress(FileNotFoundError, ProcessLookupError):
@@ -81,4 +81,4 @@ def _open(link: Path) -> int | None:
     except OSError as error:
         if link.parent.name == "fd":
             return None
-        raise AuditError(f"a shared mapping cannot be read ({error.strerror})") from None
+        raise AuditError(f"shared mapping {link.name}: {error.strerror}") from None
