@@ -52,13 +52,11 @@ def shaper_of(shape: int, *, now: float) -> Shaper:
 
     Raises ``CloudRefused`` (``bad_request``) for a shape that is not known.
     """
-    match shape:
-        case value if value in (int(SHAPE_UNSPECIFIED), int(PADDED)):
-            return PaddedShaper()
-        case value if value == int(CONSTANT):
-            return ConstantShaper(now)
-        case _:
-            raise CloudRefused("an unknown shape", refusal=RefusalCode.BAD_REQUEST)
+    if shape in (SHAPE_UNSPECIFIED, PADDED):
+        return PaddedShaper()
+    if shape == CONSTANT:
+        return ConstantShaper(now)
+    raise CloudRefused("an unknown shape", refusal=RefusalCode.BAD_REQUEST)
 
 
 class PaddedShaper:
