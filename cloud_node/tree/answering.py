@@ -72,7 +72,7 @@ class Answering:
         """
         with self._timeline.span(Span.NODE_RENDER):
             ids = self._text.render(self._asked.messages, self._asked.tools)
-            if self._asked.form is not None or self._asked.tools:
+            if self._asked.guided:
                 self._answer = self._guided(vocabulary)
         used = len(ids) + self._asked.max_tokens
         if used > self._context_tokens:

@@ -38,6 +38,12 @@ class AskedFor:
     shape: int = envelope_pb2.PADDED
     """Of ``envelope_pb2.Shape``."""
 
+    @property
+    def guided(self) -> bool:
+        """Whether a grammar has a say in the answer."""
+        required = self.tool_choice is ToolChoice.REQUIRED
+        return self.form is not None or bool(self.tools) or required
+
     def options(self, stop_ids: frozenset[int]) -> GenerateOptions:
         """What the engine is told: numbers only."""
         return GenerateOptions(

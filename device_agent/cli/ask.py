@@ -1,7 +1,9 @@
 """``lanai respond`` and ``lanai chat``: the answer to stdout, its source and reason to stderr."""
 
 import asyncio
+import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from device_agent.agent import AsyncAgent
     from device_agent.options import Options
     from device_agent.reply import Reply
-    from device_agent.session import AsyncSession
+    from device_agent.session import AsyncSession, AsyncStream
 
 __all__ = ["chat", "respond", "summary"]
 
@@ -39,17 +41,28 @@ seed_option = click.option("--seed", type=int, help="for a temperature above 0")
 @max_tokens_option
 @temperature_option
 @seed_option
+@click.option(
+    "--schema", metavar="FILE", type=click.Path(path_type=Path), help="answer JSON of this schema"
+)
 @click.option("--stream", is_flag=True, help="print the answer as it comes")
 @json_option
 def respond(
-    prompt: str, mode: str | None, data_class: str, system: str | None, **rest: Any
+    prompt: str,
+    mode: str | None,
+    data_class: str,
+    system: str | None,
+    schema: Path | None,
+    **rest: Any,
 ) -> None:
     """Answer PROMPT (- reads standard input) on the device, or in the attested cloud."""
     as_json, stream = rest.pop("as_json"), rest.pop("stream")
     text = _read(prompt)
-    reply = asyncio.run(_respond(text, mode, data_class, system, _options(rest), stream, as_json))
+    into = None if schema is None else _schema(schema)
+    reply = asyncio.run(
+        _respond(text, mode, data_class, system, _options(rest), into, stream and not as_json)
+    )
     if as_json:
-        emit_json(reply.to_json_dict())
+        emit_json(reply.to_json_dict() | ({} if into is None else {"value": reply.value}))
     elif not stream:
         click.echo(reply.text)
     if not as_json:
@@ -62,17 +75,19 @@ async def _respond(
     data_class: str,
     system: str | None,
     options: "Options",
+    into: dict[str, Any] | None,
     stream: bool,
-    as_json: bool,
-) -> "Reply":
+) -> "Reply[Any]":
     from device_agent.agent import AsyncAgent
 
     async with AsyncAgent.from_config(mode=mode) as agent:
         session = agent.session(instructions=system, data_class=data_class)
-        if stream and not as_json:
-            reply = await _show(session, prompt, options)
-        else:
+        if stream:
+            reply = await _show(session, prompt, options, into)
+        elif into is None:
             reply = await session.respond(prompt, options=options)
+        else:
+            reply = await session.respond(prompt, options=options, into=into)
         _say_losses(agent)
         return reply
 
@@ -119,15 +134,18 @@ def _next_line() -> str | None:
     return None if line in ("/exit", "/quit") else line
 
 
-async def _show(session: "AsyncSession", prompt: str, options: "Options") -> "Reply":
-    async with session.stream(prompt, options=options) as stream:
+async def _show(
+    session: "AsyncSession", prompt: str, options: "Options", into: dict[str, Any] | None = None
+) -> "Reply[Any]":
+    stream: AsyncStream[Any] = session.stream(prompt, into=into, options=options)
+    async with stream:
         async for event in stream:
             click.echo(event.text, nl=False)
         click.echo()
     return stream.final
 
 
-def summary(reply: "Reply") -> str:
+def summary(reply: "Reply[Any]") -> str:
     """One line: where the answer came from, why, and the trace that tells the rest."""
     from router.vocabulary import Stage
 
@@ -158,3 +176,14 @@ def _read(prompt: str) -> str:
         return sys.stdin.buffer.read().decode("utf-8")
     except UnicodeDecodeError:
         raise UsageError("standard input is not UTF-8 text") from None
+
+
+def _schema(path: Path) -> dict[str, Any]:
+    """Raises ``UsageError`` for a file that holds no JSON object."""
+    try:
+        schema = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        raise UsageError(f"{path} cannot be read as a JSON Schema") from None
+    if not isinstance(schema, dict):
+        raise UsageError(f"{path} holds no JSON object", hint='such as {"type": "object", …}')
+    return schema
