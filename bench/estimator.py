@@ -87,7 +87,7 @@ def estimator(
             },
             progress=progress,
         )
-    text = json.dumps(fitted.to_json_dict(), allow_nan=False, indent=1) + "\n"
+    text = json.dumps(fitted.to_json_dict(), allow_nan=False) + "\n"
     LogisticEstimator.parse(text)
     out.write_text(text, encoding="utf-8")
     say(f"wrote {out}")

@@ -17,6 +17,7 @@ from device_agent.agent import AsyncAgent
 from device_agent.availability import Availability, PartState
 from device_agent.ledger import Ledger, ledger_path
 from device_agent.options import Options
+from device_agent.remembering import Memory, experience_path
 from device_agent.routing import router_of
 from device_agent.traces import TraceStore, traces_path
 from lanai.errors import LanaiError
@@ -27,7 +28,7 @@ from router.vocabulary import DataClass, Mode
 __all__ = ["Check", "examine"]
 
 OLDEST_PYTHON = (3, 11)
-ROUTER = "router"
+ROUTER, DRIFT = "router", "drift"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +82,7 @@ def _checks(folders: Folders) -> list[Callable[[], Check]]:
         lambda: _traces(traces_path(folders)),
         lambda: _ledger(ledger_path(folders)),
         lambda: _router(folders),
+        lambda: _experience(experience_path(folders)),
         _loopback,
     ]
 
@@ -144,6 +146,24 @@ def _router(folders: Folders) -> Check:
     return Check(
         name=ROUTER, ok=True, reason=f"policy {router.policy.digest[:12]}, estimator {estimator}"
     )
+
+
+def _experience(path: Path) -> Check:
+    """Drift: are requests still like those the estimator was measured on?"""
+    memory = Memory(path)
+    watch = memory.experience.watch
+    if memory.lost:
+        return Check(name=DRIFT, ok=False, reason="damaged", hint=f"move {path} away")
+    if watch is None:
+        return Check(name=DRIFT, ok=True, reason="no decision to compare yet")
+    if watch.distance is None or watch.limit is None:
+        return Check(name=DRIFT, ok=True, reason=f"{len(watch.recent)} decisions, no window yet")
+    reason = (
+        f"distance {watch.distance:.3f}, chance alone reaches {watch.limit:.3f}; "
+        f"{watch.alarms} of {watch.windows} windows drifted"
+    )
+    hint = "no bound is claimed; `lanai route train` fits an estimator to your own questions"
+    return Check(name=DRIFT, ok=not watch.drifted, reason=reason, hint=hint)
 
 
 def _loopback() -> Check:

@@ -158,7 +158,7 @@ class _Checks:
 
     def card(self, digits: str) -> bool:
         plain = digits.replace(" ", "").replace("-", "")
-        return len(set(plain)) > 2 and self._luhn(plain)
+        return len(set(plain)) > 1 and self._luhn(plain)
 
     def account(self, written: str) -> bool:
         """The words after a number written in groups may look like one more group."""

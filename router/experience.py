@@ -46,7 +46,7 @@ class Watch:
 
     def observed(self, score: float, reference: tuple[float, ...]) -> "Watch":
         monitor = DriftMonitor(np.array(reference), recent=self.recent)
-        found = monitor.observe(score)
+        found = monitor.observe(round(score, 6))
         if found is None:
             return replace(self, recent=monitor.recent)
         return Watch(
@@ -60,7 +60,7 @@ class Watch:
     def to_json_dict(self) -> dict[str, Any]:
         return {
             "estimator": self.estimator,
-            "recent": [round(score, 6) for score in self.recent],
+            "recent": list(self.recent),
             "windows": self.windows,
             "alarms": self.alarms,
             "distance": self.distance,

@@ -5,6 +5,7 @@ import click
 from device_agent.cli.route_calibrate import calibrate
 from device_agent.cli.route_eval import evaluate
 from device_agent.cli.route_replay import replay
+from device_agent.cli.route_status import status
 from device_agent.cli.route_train import train
 from device_agent.traces import TraceStore, traces_path
 from lanai.cli.output import emit_json, json_option
@@ -23,6 +24,7 @@ route.add_command(evaluate)
 route.add_command(calibrate)
 route.add_command(train)
 route.add_command(replay)
+route.add_command(status)
 
 
 @route.command()

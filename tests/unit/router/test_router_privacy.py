@@ -1,4 +1,4 @@
-"""No policy, signal or order of events outweighs a rule: facts, policies, numbers at random."""
+"""No policy, cost, device state, signal or order of events outweighs a rule: all at random."""
 
 import numpy as np
 from hypothesis import given, settings
@@ -6,12 +6,14 @@ from hypothesis import strategies as st
 
 from lanai.errors import NoRoute
 from router import (
+    AnswerObservation,
     CloudFacts,
     DataClass,
     Decision,
     DecodeObservation,
     Destination,
     DeviceFacts,
+    DeviceState,
     LogisticEstimator,
     MeasuredModel,
     MeasuredPair,
@@ -22,11 +24,32 @@ from router import (
     RequestFacts,
     Router,
 )
+from router.circumstances import Standing
 from router.heads import Head, Term
+from router.policy_parts import AfterAnswer, Budget, Costs, Guarantee, Hedge, Raised, Sessions
+from router.vocabulary import Capability, Finding, Stage
 
 finite = st.floats(-50, 50)
 tokens = st.integers(0, 400)
 names = st.sampled_from(["small", "large", "other"])
+
+capabilities = st.frozensets(st.sampled_from(Capability))
+unit = st.none() | st.floats(0, 1)
+states = st.builds(
+    DeviceState,
+    battery=unit,
+    charging=st.none() | st.booleans(),
+    heat=unit,
+    online=st.sampled_from([True, False, None]),
+)
+standings = st.builds(
+    Standing,
+    weight=st.none() | st.floats(0, 1e9),
+    money_left=st.none() | st.floats(-1e9, 1e9),
+    device_s=st.none() | st.floats(0, 1e6),
+    cloud_s=st.none() | st.floats(0, 1e6),
+    drifted=st.booleans(),
+)
 
 facts = st.builds(
     RequestFacts,
@@ -35,7 +58,21 @@ facts = st.builds(
     consent=st.sampled_from([True, False, None]),
     input_tokens=tokens,
     max_output_tokens=tokens,
-    device=st.builds(DeviceFacts, ready=st.booleans(), context_tokens=tokens, model=names),
+    device=st.builds(
+        DeviceFacts,
+        ready=st.booleans(),
+        context_tokens=tokens,
+        model=names,
+        can=capabilities,
+        state=states,
+    ),
+    found=st.lists(st.sampled_from(Finding), unique=True, max_size=3).map(tuple),
+    needs=capabilities,
+    category=st.none() | st.text(max_size=5),
+    history_tokens=tokens,
+    session_on=st.none() | st.sampled_from(Destination),
+    standing=standings,
+    unseen=st.booleans(),
     cloud=st.builds(
         CloudFacts,
         configured=st.booleans(),
@@ -44,7 +81,18 @@ facts = st.builds(
         tokens_left=st.booleans(),
         context_tokens=tokens,
         model=names | st.none(),
+        quota=st.none() | st.integers(0, 9),
+        can=capabilities,
     ),
+)
+costs = st.builds(
+    Costs,
+    weight=st.floats(1e-3, 1e3),
+    money_per_request=st.floats(1e-6, 1e3),
+    per_second_late=st.floats(0, 1e3),
+    last_token=st.floats(0, 1e3),
+    per_joule=st.floats(0, 1e3),
+    device_joules_per_token=st.floats(1e-3, 1e3),
 )
 
 
@@ -66,6 +114,20 @@ def policies(draw):
         early_decode_tokens=held_back,
         early_decode_window=4,
         look_from_benefit=draw(st.floats(-1, above)),
+        raised=Raised(
+            by=draw(
+                st.dictionaries(
+                    st.sampled_from(Finding),
+                    st.sampled_from([DataClass.PERSONAL, DataClass.SECRET]),
+                )
+            )
+        ),
+        costs=draw(costs),
+        budget=draw(st.none() | st.builds(Budget, money_per_day=st.floats(1e-3, 1e3))),
+        session=Sessions(escalate_only=draw(st.booleans())),
+        hedge=Hedge(within=draw(st.floats(0, 1)) if held_back else 0.0),
+        after_answer=AfterAnswer(look=draw(st.booleans()), escalate_invalid=draw(st.booleans())),
+        guarantee=draw(st.none() | st.builds(Guarantee, alpha=st.floats(0.01, 0.99))),
         **(trips if held_back else {}),
     )
 
@@ -108,22 +170,34 @@ prefills = st.builds(
 drafts = st.lists(st.tuples(st.integers(0, 5), st.floats(), st.floats()), min_size=8, max_size=8)
 
 
-def decisions(router, given_facts, prefill, draft, cause):
+answers = st.builds(
+    AnswerObservation,
+    entropy=st.just(np.array([1.0, 2.0])),
+    margin=st.just(np.array([0.5, 0.1])),
+    top_probability=st.just(np.array([0.9, 0.2])),
+    valid=st.booleans(),
+)
+
+
+def decisions(router, given_facts, prefill, draft, answer, cause):
     """Every decision one request can be given, the last after a cloud failure."""
     run = router.begin(given_facts)
     try:
         decision = run.eligibility()
     except NoRoute:
         return
-    if decision is None:
+    if run.open is Stage.PREFILL:
         decision = run.prefill(prefill)
     shown = 0
-    while decision is None:
+    while run.open is Stage.EARLY_DECODE:
         shown += 1
         ids, entropy, margin = zip(*draft[:shown], strict=True)
         decision = run.early_decode(
             DecodeObservation(ids=np.array(ids), entropy=np.array(entropy), margin=np.array(margin))
         )
+        assert not (run.hedge and decision is not None)
+    if run.open is Stage.AFTER_ANSWER:
+        decision = run.after_answer(answer)
     yield decision
     if decision.destination is Destination.CLOUD:
         after = run.fall_back(cause, given_facts)
@@ -136,9 +210,14 @@ def forbidden(given_facts, policy):
     device, cloud = given_facts.device, given_facts.cloud
     wanted = given_facts.input_tokens + given_facts.max_output_tokens
     consent = given_facts.consent
-    assumed = given_facts.data_class in policy.consent_assumed_for
+    raised = [policy.raised.by[each] for each in given_facts.found if each in policy.raised.by]
+    order = [DataClass.PUBLIC, DataClass.PERSONAL, DataClass.SECRET]
+    private = max([given_facts.data_class, *raised], key=order.index)
+    assumed = private in policy.consent_assumed_for
     if (
-        given_facts.data_class is DataClass.SECRET
+        private is DataClass.SECRET
+        or device.state.online is False
+        or not given_facts.needs <= cloud.can
         or given_facts.mode is Mode.ONLY_ON_DEVICE
         or consent is False
         or (consent is None and not assumed)
@@ -147,7 +226,12 @@ def forbidden(given_facts, policy):
         or wanted > cloud.context_tokens
     ):
         yield Destination.CLOUD
-    if given_facts.mode is Mode.ONLY_IN_CLOUD or not device.ready or wanted > device.context_tokens:
+    if (
+        given_facts.mode is Mode.ONLY_IN_CLOUD
+        or not device.ready
+        or wanted > device.context_tokens
+        or not given_facts.needs <= device.can
+    ):
         yield Destination.DEVICE
 
 
@@ -158,17 +242,19 @@ def forbidden(given_facts, policy):
     estimator=estimators,
     prefill=prefills,
     draft=drafts,
+    answer=answers,
     cause=st.sampled_from([Reason.CLOUD_FAILED, Reason.NO_QUOTA]),
 )
 def test_no_decision_at_any_stage_contradicts_a_rule(
-    given_facts, policy, estimator, prefill, draft, cause
+    given_facts, policy, estimator, prefill, draft, answer, cause
 ):
     """Secret never cloud, only_on_device never cloud, no consent never cloud …, at every stage.
 
     And each decision survives its JSON form unchanged, and is sent to one place for a reason.
     """
     never = set(forbidden(given_facts, policy))
-    seen = list(decisions(Router(policy, estimator), given_facts, prefill, draft, cause))
+    router = Router(policy, estimator)
+    seen = list(decisions(router, given_facts, prefill, draft, answer, cause))
     assert bool(seen) is (len(never) < 2)
     for decision in seen:
         assert decision.destination not in never
@@ -177,8 +263,8 @@ def test_no_decision_at_any_stage_contradicts_a_rule(
 
 
 @settings(max_examples=200, deadline=None)
-@given(policy=policies(), estimator=estimators, prefill=prefills, draft=drafts)
-def test_every_request_ends_in_a_decision(policy, estimator, prefill, draft):
+@given(policy=policies(), estimator=estimators, prefill=prefills, draft=drafts, answer=answers)
+def test_every_request_ends_in_a_decision(policy, estimator, prefill, draft, answer):
     """Whatever the numbers (NaN and infinities too), auto with both sides left ends in one."""
     open_facts = RequestFacts(
         mode=Mode.AUTO,
@@ -192,4 +278,4 @@ def test_every_request_ends_in_a_decision(policy, estimator, prefill, draft):
         ),
     )
     router = Router(policy, estimator)
-    assert next(decisions(router, open_facts, prefill, draft, Reason.CLOUD_FAILED))
+    assert next(decisions(router, open_facts, prefill, draft, answer, Reason.CLOUD_FAILED))
