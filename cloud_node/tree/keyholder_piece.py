@@ -8,7 +8,8 @@ from cloud_node.tree.confinements import keyholder_confinement
 from cloud_node.tree.keyholder import Keyholder
 from cloud_node.tree.keyholder_loop import KeyholderLoop
 from cloud_node.tree.piece import Piece
-from lanai.errors import UsageError
+from lanai.erasure import overwrite_freed_memory
+from lanai.errors import ConfigError, UsageError
 
 __all__ = ["run"]
 
@@ -18,6 +19,8 @@ def run(piece: Piece) -> None:
     if piece.door is None:
         raise UsageError("a keyholder needs a door")
     config = NodeConfig.model_validate_json(piece.order["config"])
+    if not overwrite_freed_memory() and config.profile == "production":
+        raise ConfigError("freed memory is not overwritten here", hint="a node needs glibc")
     release = measure_release(config)
     attesters = attesters_of(config.evidence, release)
     if any(attester.kind.startswith("unsafe") for attester in attesters):

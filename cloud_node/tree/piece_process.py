@@ -9,6 +9,7 @@ from typing import BinaryIO, Final
 
 from cloud_node.tree.doors import AsyncDoor, Door, Message, close_all
 from cloud_node.tree.state import PieceName
+from lanai.erasure import ENVIRONMENT as ERASING
 from lanai.errors import CloudUnavailable
 
 __all__ = ["ENVIRONMENT", "PieceProcess"]
@@ -19,7 +20,9 @@ ENVIRONMENT: Final = {
     "OPENBLAS_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
 }
-"""All of the environment that a piece starts with."""
+"""The environment that every piece starts with."""
+_MORE: Final = {PieceName.KEYHOLDER: ERASING}
+"""What some start with besides."""
 
 
 class PieceProcess:
@@ -58,7 +61,7 @@ class PieceProcess:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=errors,
-                env=ENVIRONMENT,
+                env={**ENVIRONMENT, **_MORE.get(name, {})},
                 cwd="/",
                 pass_fds=passed,
             )
