@@ -1,4 +1,4 @@
-"""A keyholder of a test's: told its seed and its requests on standard input, it says when it is done.
+"""A keyholder of a test: told its seed and its requests on standard input, it says when done.
 
     lines in:  seed (hex), spki (hex), then headers (hex, serialized), then `drop`, then the end
     lines out: `ok` after each
