@@ -15,6 +15,7 @@ from inference.caller import OUTBOX_BYTES, Caller
 from inference.dialogue import Submission
 from inference.engine import Finished, FinishReason, GenerateOptions, Prefilled, Sampling, Token
 from inference.link import EngineLink
+from inference.spawn import FORGETFUL
 from inference.wire import Message, encode
 from lanai.errors import ContextOverflow, EngineClosed, EngineCrashed, UsageError
 
@@ -77,6 +78,12 @@ async def test_links_and_the_owner_have_numbers_of_their_own(house: Any) -> None
     assert [answer(link)[0] for link in links] == alone
     assert [event.id async for event in own if isinstance(event, Token)] == alone[0]
     assert alone[0] != alone[1]
+
+
+async def test_a_nodes_engine_has_nothing_of_our_environment(house: Any) -> None:
+    """Only what tells its allocator to overwrite, and what tells its threads to sleep."""
+    names = set(psutil.Process(house.engine.pid).environ())
+    assert names <= {*FORGETFUL, "OMP_NUM_THREADS", "GOMP_SPINCOUNT"}
 
 
 async def test_a_link_answers_masks_by_itself(house: Any) -> None:
