@@ -112,7 +112,7 @@ def _surface(name: str, work: Callable[[Findings], None]) -> Surface:
 def _folders(layout: ClusterLayout) -> dict[str, Path]:
     folders = {
         "telemetry": layout.folder / "logs",
-        "store files": layout.folder / "store",
+        "store files": layout.own("store"),
         "cluster folder": layout.folder,
         "runtime folder": layout.runtime,
     }
