@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from inference.guided.forms import Choices, JsonSchema, OutputForm, Regex, check_schema
-from inference.text.tools import CALL_END, CALL_START, Tool, ToolChoice
+from inference.text.tools import CALL_END, CALL_START, RESULT_START, Tool, ToolChoice
 from lanai.errors import UsageError
 
 __all__ = ["MAX_CALLS", "MAX_TOOLS", "Manner", "check_tools", "grammar_of"]
@@ -23,9 +23,11 @@ MAX_CALLS: Final = 8
 """Parallel calls in one answer."""
 
 _MARKERS: Final = (CALL_START, CALL_END)
+# What a model with tools says as text: it neither invents results nor writes calls where none may
+# be. Without tools, text is any text.
 _TEXTS: Final = (
-    r"TEXT: /(.|\n)*/",
-    rf"PLAIN: /(.|\n)*/ & ~/(.|\n)*{CALL_START}(.|\n)*/",
+    rf"TEXT: /(.|\n)*/ & ~/(.|\n)*{RESULT_START}(.|\n)*/",
+    rf"PLAIN: /(.|\n)*/ & ~/(.|\n)*({CALL_START}|{RESULT_START})(.|\n)*/",
 )
 # Wins over what a schema says in llguidance's own key.
 _JSON_MANNER: Final = {
@@ -54,7 +56,6 @@ def grammar_of(
 ) -> str:
     """The grammar's text. Raises ``UsageError`` for schemas too large or not of an object."""
     callable_tools = () if choice is ToolChoice.NONE else tools
-    # A model that was told of tools must not write what looks like a call where none may be.
     free = "PLAIN" if tools and choice is ToolChoice.NONE else "TEXT"
     answers = [] if choice is ToolChoice.REQUIRED else [_answer(form, free)]
     rules: list[str] = []

@@ -25,7 +25,15 @@ from inference.text.messages import ChatMessage, ToolCall
 from lanai.content import Content
 from lanai.errors import UsageError
 
-__all__ = ["CALL_END", "CALL_START", "Tool", "ToolChoice", "spell_call", "told_plainly"]
+__all__ = [
+    "CALL_END",
+    "CALL_START",
+    "RESULT_START",
+    "Tool",
+    "ToolChoice",
+    "spell_call",
+    "told_plainly",
+]
 
 CALL_START: Final = "<tool_call>"
 CALL_END: Final = "</tool_call>"

@@ -100,6 +100,15 @@ def test_a_form_and_tools_share_an_answer(
         write(ask(guide, form=form), following(guided_text, "Well, " + CALL))
 
 
+@pytest.mark.parametrize("choice", [ToolChoice.AUTO, ToolChoice.NONE])
+def test_a_model_invents_no_result(
+    guide: Guide, guided_text: TextModel, write: Write, choice: ToolChoice
+) -> None:
+    """What only the device may say of a tool, its result, the model cannot write as text."""
+    with pytest.raises(AssertionError):
+        write(ask(guide, choice), following(guided_text, "So: <tool_response>"))
+
+
 def test_none_means_no_call(guide: Guide, guided_text: TextModel, write: Write) -> None:
     """With `none` the answer is text, and the model cannot write what looks like a call."""
     plain = "a <tool_ and </tool_call>"
