@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
+from typing import Self
 
 from device_agent.local import LocatedModel
 from device_agent.testing.text import fake_text
@@ -58,7 +59,7 @@ class FakeEngine:
         constraint: Constraint | None = None,
     ) -> EventStream:
         """As `Engine.submit`."""
-        return self._events(ids, options)
+        return _Stream(self._events(ids, options))
 
     async def _events(
         self, ids: Sequence[int], options: GenerateOptions
@@ -82,6 +83,22 @@ class FakeEngine:
 
     async def close(self) -> None:
         """Nothing runs."""
+
+
+class _Stream:
+    """The events of one request."""
+
+    def __init__(self, events: AsyncGenerator[Event, None]) -> None:
+        self._events = events
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        return await anext(self._events)
+
+    async def aclose(self) -> None:
+        await self._events.aclose()
 
 
 class Script:
