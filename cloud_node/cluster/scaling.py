@@ -90,7 +90,7 @@ async def _require_memory(layout: ClusterLayout, *, more: int) -> None:
     if more <= 0:
         return
     said = [await LauncherClient(socket=path).status() for path in layout.sockets]
-    needed = more * max((_tree_bytes(s.pid) for s in said if s.pid), default=0)
+    needed = more * max((sum(map(_tree_bytes, s.pieces.values())) for s in said), default=0)
     if (free := available_bytes()) < needed:
         raise CloudUnavailable(
             f"{more} more nodes need about {needed >> 20} MiB, {free >> 20} MiB are free",
@@ -99,7 +99,7 @@ async def _require_memory(layout: ClusterLayout, *, more: int) -> None:
 
 
 def _tree_bytes(pid: int) -> int:
-    """Resident memory of a process and its children: the engine is a child of the node."""
+    """Resident memory of a process and its children: a zygote's are its workers."""
     children = Path(f"/proc/{pid}/task/{pid}/children")
     below = children.read_text().split() if children.exists() else []
     return rss_bytes(pid) + sum(_tree_bytes(int(child)) for child in below)

@@ -134,13 +134,13 @@ def _node(
         "live_streams": said.live if said else 0,
         "address": said.address if said else None,
         "pid": said.pid if said else None,
-        "rss_mb": rss_bytes(said.pid) >> 20 if said and said.pid else 0,
+        "rss_mb": sum(map(rss_bytes, said.pieces.values())) >> 20 if said else 0,
         "verified": node is not None,
         "evidence": node.evidence_kind if node else None,
         "measurement": node.measurement if node else None,
         "model": node.model if node else None,
         "pieces": dict(said.pieces) if said else {},
-        "missing": list(getattr(said, "missing", ())),
+        "missing": list(said.missing) if said else [],
     }
 
 
