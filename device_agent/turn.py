@@ -344,6 +344,7 @@ class Turn:
         """Attributes of the request's own span."""
         root, ask, reply = self._trace.root, self._ask, self.reply
         root.set(Attr.OPERATION, "chat")
+        root.set(Attr.PROVIDER, "lanai")
         root.set(Attr.MODE, ask.mode.value)
         root.set(Attr.DATA_CLASS, ask.data_class.value)
         root.set(Attr.MAX_TOKENS, ask.max_tokens)
@@ -360,11 +361,21 @@ class Turn:
         """The trace, and what the next request may learn from this one."""
         decision = self.reply.decision if self.reply else self._settled(error or ANSWERED)
         runtime = self._runtime
+        if decision is not None:
+            self._describe_end(decision)
         await self._trace.finish(
             error=error,
             decision=decision.to_json_dict() if decision else None,
             then=lambda: runtime.memory.note(decision, runtime.router) if decision else None,
         )
+
+    def _describe_end(self, decision: Decision) -> None:
+        root, realized = self._trace.root, decision.realized
+        root.set(Attr.HEDGED, decision.hedged)
+        if realized is not None:
+            root.set(Attr.OUTCOME, realized.outcome)
+            root.set(Attr.MONEY, realized.money)
+            root.set(Attr.WASTED, realized.wasted_requests)
 
     def _settled(self, outcome: str) -> Decision | None:
         """The decision that stands, with what the request came to."""

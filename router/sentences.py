@@ -187,7 +187,8 @@ def _bound(claim: "Claim") -> str:
 
 
 def _realized(realized: "Realized") -> str:
-    said = f"It came to {realized.outcome} after {realized.seconds:.2f} s"
+    ended = "was answered" if realized.outcome == "answered" else f"ended ({realized.outcome})"
+    said = f"It {ended} after {realized.seconds:.2f} s"
     if realized.cloud_requests:
         said += f", {realized.cloud_requests} sealed calls ({realized.wasted_requests} wasted)"
     return said + (f", {realized.money:g} of money." if realized.money else ".")

@@ -1,4 +1,4 @@
-"""``lanai trace list`` and ``lanai trace show``: past requests and their steps. No content."""
+"""``lanai trace``: past requests and their steps. No content."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from device_agent.cli.trace_export import export, ui
 from lanai.cli.output import emit_json, json_option, say
 from lanai.folders import Folders
 
@@ -20,6 +21,10 @@ NAME_WIDTH = 38
 @click.group()
 def trace() -> None:
     """Past requests: each step, and why it ran where it ran."""
+
+
+trace.add_command(export)
+trace.add_command(ui)
 
 
 @trace.command("list")

@@ -300,6 +300,6 @@ def test_a_whole_decision_survives_its_record(decided):
     ended = decision.ended("ab" * 16, Realized(outcome="answered", seconds=1.5, output_tokens=4))
     stored = json.loads(json.dumps(ended.to_json_dict(), allow_nan=False))
     assert Decision.from_json_dict(stored) == ended
-    assert "It came to answered after 1.50 s." in ended.explain()
+    assert "It was answered after 1.50 s." in ended.explain()
     assert stored["models"]["device_sha256"] is None
     assert stored["circumstances"]["battery"] == 0.5
