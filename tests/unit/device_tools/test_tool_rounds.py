@@ -22,7 +22,7 @@ from device_agent import (
 )
 from inference.text import ToolChoice
 from lanai.content import Content
-from lanai.errors import CloudUnavailable, UsageError, ValidationFailed
+from lanai.errors import CloudUnavailable, NoRoute, UsageError, ValidationFailed
 
 MakeStage = Callable[..., Any]
 FakeCloud = Callable[..., Any]
@@ -382,3 +382,15 @@ async def test_unknown_keywords_are_errors(stage: MakeStage) -> None:
     async with stage().agent as agent:
         with pytest.raises(TypeError):
             agent.session().stream("?", tolls=[weather])
+
+
+async def test_a_secret_result_leaves_a_cloud_only_session_without_a_route(
+    stage: MakeStage, fake_cloud: FakeCloud
+) -> None:
+    """The mode allows no device and the class no cloud: that is said, and nothing is sent."""
+    tool = FunctionTool.of(diary, data_class=DataClass.SECRET)
+    cloud = fake_cloud([[call("diary", '{"day": 1}')]])
+    async with stage(cloud=cloud).agent as agent:
+        with pytest.raises(NoRoute):
+            await agent.session(mode=Mode.ONLY_IN_CLOUD).respond("How was I?", tools=[tool])
+    assert len(cloud.asked) == 1
