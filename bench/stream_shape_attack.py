@@ -6,7 +6,7 @@
    (several ways to fold); each fold gives an area under the ROC curve, and their mean is reported.
 3. Its 95% interval is that of Nadeau and Bengio (Inference for the Generalization Error, 2003): the
    folds' models share most of what they learned from, so a plain bootstrap of the scores is too
-   sure of itself (on traffic with nothing in it, it missed 0.5 four times in ten).
+   sure of itself (on traffic with nothing in it, it missed 0.5 in five of ten cases).
 """
 
 from collections.abc import Sequence
