@@ -56,6 +56,8 @@ async def send_all(
     device: MarkedDevice,
     load: Iterable[MarkedRequest],
     took: Callable[[MarkedRequest, Ended], None],
+    *,
+    side_by_side: int = SIDE_BY_SIDE,
 ) -> None:
     """A few at once, the next when one has ended; ``took`` hears of each. Raises ``AuditError``."""
     waiting = iter(load)
@@ -64,7 +66,7 @@ async def send_all(
         for request in waiting:
             took(request, await device.send(request).ended)
 
-    await asyncio.gather(*(lane() for _ in range(SIDE_BY_SIDE)))
+    await asyncio.gather(*(lane() for _ in range(side_by_side)))
 
 
 async def settled(layout: ClusterLayout) -> None:

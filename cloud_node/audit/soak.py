@@ -1,9 +1,13 @@
 """`lanai audit soak`: many requests in a row leave every piece of a cluster as large as it was.
 
-1. A device of the audit's own; a warm-up, after which caches and heaps have their size.
+1. A device of the audit's own; a warm-up with more requests at once than later, after which pools
+   of connections and heaps have their size.
 2. The footprint of each piece: processes, open descriptors, memory of its own.
 3. The requests: short ones, every tenth cancelled by the device, every tenth refused.
 4. When the last has ended, the footprint again, and what differs.
+
+The store's server alone may grow in memory: it keeps a hash of each spent token and each request's
+id until they expire, as it must. It is shown, and its processes and descriptors are judged.
 """
 
 import asyncio
@@ -26,6 +30,9 @@ from lanai.errors import AuditError
 __all__ = ["Footprint", "SoakReport", "footprints", "soak"]
 
 MEMORY_GROWTH: Final = 0.02
+KEEPS_MARKS_OF_SPENDING: Final = "store valkey-server"
+WARM_SIDE_BY_SIDE: Final = 16
+SIDE_BY_SIDE: Final = 4
 MIX: Final = (*(Kind.SHORT for _ in range(8)), Kind.CANCELLED, Kind.BAD_FIELD)
 Note = Callable[[str], None]
 
@@ -66,7 +73,8 @@ class SoakReport:
                 found.append(f"{name}: {old.processes} processes became {new.processes}")
             if new.descriptors != old.descriptors:
                 found.append(f"{name}: {old.descriptors} descriptors became {new.descriptors}")
-            if new.memory_bytes > old.memory_bytes * (1 + MEMORY_GROWTH):
+            may_grow = name == KEEPS_MARKS_OF_SPENDING
+            if not may_grow and _growth(old, new) > MEMORY_GROWTH:
                 found.append(f"{name}: its memory grew by {_growth(old, new):.1%}")
         return found
 
@@ -102,12 +110,12 @@ async def soak(
     with tempfile.TemporaryDirectory(prefix="lanai-audit-") as home:
         async with open_device(layout, Path(home)) as device:
             # 1.
-            await _run(device, maker, warm_up, note)
+            await _run(device, maker, warm_up, note, side_by_side=WARM_SIDE_BY_SIDE)
             await settled(layout)
             # 2.
             before = await asyncio.to_thread(footprints, layout)
             # 3.
-            ended = await _run(device, maker, requests, note)
+            ended = await _run(device, maker, requests, note, side_by_side=SIDE_BY_SIDE)
             await settled(layout)
             # 4.
             after = await asyncio.to_thread(footprints, layout)
@@ -129,15 +137,19 @@ def footprints(layout: ClusterLayout) -> dict[str, Footprint]:
     return found
 
 
-async def _run(device: MarkedDevice, maker: RequestMaker, count: int, note: Note) -> Counter[str]:
+async def _run(
+    device: MarkedDevice, maker: RequestMaker, count: int, note: Note, *, side_by_side: int
+) -> Counter[str]:
     ended = Counter[str]()
 
     def took(request: MarkedRequest, outcome: str) -> None:
-        ended[outcome] += 1
+        ended[str(outcome)] += 1
         note(f"requests: {ended.total()} of {count}")
 
     load = (maker.make(MIX[number % len(MIX)]) for number in range(count))
-    await send_all(device, load, lambda request, end: took(request, end.outcome))
+    await send_all(
+        device, load, lambda request, end: took(request, end.outcome), side_by_side=side_by_side
+    )
     return ended
 
 
