@@ -70,6 +70,9 @@ def _measured(runs: int) -> dict[str, Any]:
 
 def _times(router: Router, runs: int) -> dict[str, dict[str, float]]:
     random = np.random.default_rng(0)
+    probes = router.estimator.probes if router.estimator else ()
+    width = len(probes[0].weights) if probes else 1
+    state = random.normal(size=width).astype(np.float32)
     decided, wall = np.zeros(runs), np.zeros(runs)
     for index in range(runs):
         seen = PrefillObservation(
@@ -77,6 +80,7 @@ def _times(router: Router, runs: int) -> dict[str, dict[str, float]]:
             entropy=float(random.random() * 6),
             margin=float(random.random()),
             top_probability=float(random.random()),
+            hidden_state=state,
         )
         draft = random.random((2, DRAFT_TOKENS))
         ids = random.integers(0, 49152, DRAFT_TOKENS)
