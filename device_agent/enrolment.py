@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lanai.errors import CloudUnavailable, StoreError
 from lanai.folders import Folders
 from lanai.settings import Settings
-from trust.root import MAX_ROOT_CHARACTERS, TrustRoot
-from trust.updates import TrustRootStore
+from trust.root import TrustRoot
+from trust.updates.enrolled import admitted_root
 
 if TYPE_CHECKING:
     from device_agent.cloud.checkpoints import CheckpointStore
@@ -22,9 +21,7 @@ def trust_root(policy: Path | None = None) -> TrustRoot:
     """
     folders = Folders.standard()
     settings = Settings.load(folders=folders).settings
-    root = _enrolled(folders) if policy is None else TrustRoot.from_json(_text(policy))
-    root.admit(settings.profile)
-    return root
+    return admitted_root(folders, policy, profile=settings.profile)
 
 
 def checkpoints(root: TrustRoot, folders: Folders) -> "CheckpointStore":
@@ -32,22 +29,3 @@ def checkpoints(root: TrustRoot, folders: Folders) -> "CheckpointStore":
     from device_agent.cloud.checkpoints import CheckpointStore
 
     return CheckpointStore.of(root, folders.state / "checkpoints")
-
-
-def _enrolled(folders: Folders) -> TrustRoot:
-    root = TrustRootStore.of(folders.state).current()
-    if root is None:
-        raise CloudUnavailable(
-            "no cloud is enrolled", hint="`lanai cloud up` starts one, or give --policy FILE"
-        )
-    return root
-
-
-def _text(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_ROOT_CHARACTERS + 1)
-    except OSError as error:
-        raise StoreError(f"{path}: {error.strerror}", hint="check its permissions") from error
-    # The file is ASCII; what is not becomes a sign that no field accepts.
-    return data.decode("ascii", "replace")

@@ -116,10 +116,10 @@ def _replayed(
     root: "TrustRoot", files: "FileReader", seen: "Checkpoint | None"
 ) -> "tuple[bytes, SignedCheckpoint, dict[str, Any]]":
     """The checkpoint's note, what it says, and what was found. Raises ``TrustError``."""
-    from device_agent.log_sources import read_checkpoint
     from trust.audit import PURPOSES, audit_log
     from trust.key_windows import most_at_once
     from trust.log.published import check_tiles, published_leaves
+    from trust.log.sources import read_checkpoint
 
     note = read_checkpoint(files)
     signed = _signed(root, note, now=time.time())
@@ -149,13 +149,14 @@ def _replayed(
 
 @contextmanager
 def _source(root: "TrustRoot", folder: Path | None, url: str | None) -> "Iterator[FileReader]":
-    from device_agent.log_sources import FolderSource, HttpSource, RelaySource
+    from trust.log.sources import FolderSource, HttpSource
 
     if folder is not None:
         yield FolderSource(folder)
     elif url is not None:
         yield HttpSource(url)
     else:
+        from device_agent.log_sources import RelaySource
         from device_agent.relay_view import RelayView
 
         with RelayView(root, Folders.standard().state / "checkpoints") as view:
