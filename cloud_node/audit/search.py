@@ -128,8 +128,10 @@ class _Index:
             np.right_shift(hashed, self._shift, out=hashed)
             kinds = self._table[hashed.view(np.int64)]
             if kinds.any():
-                both = (kinds[:-1] & FIRST) & (kinds[1:] >> 1)
-                yield from (np.flatnonzero(both) + begin).tolist()
+                both = kinds[1:] >> 1
+                both &= kinds[:-1]
+                # 0 or 1 each, and as truth values they are gone through eight at a time.
+                yield from (np.flatnonzero(both.view(np.bool_)) + begin).tolist()
 
 
 def _table(firsts: set[int], seconds: set[int]) -> tuple[np.uint64, NDArray[np.uint8]]:

@@ -47,7 +47,7 @@ def canary(requests: int, seed: int, cluster: str | None, as_json: bool) -> None
 
 @audit.command()
 @click.option("--requests", type=click.IntRange(1), default=1000, show_default=True)
-@click.option("--warm-up", type=click.IntRange(0), default=100, show_default=True)
+@click.option("--warm-up", type=click.IntRange(0), default=400, show_default=True)
 @name_option
 @json_option
 def soak(requests: int, warm_up: int, cluster: str | None, as_json: bool) -> None:
