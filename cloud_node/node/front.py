@@ -45,7 +45,8 @@ SERVICE = node_pb2.DESCRIPTOR.services_by_name["Node"].full_name
 BODY_S = 15.0
 """How long the header and the whole body may take to arrive."""
 SPARE_S: Final = 20.0
-"""Past the request's deadline, which the worker keeps; one that does not is given up."""
+"""Past twice the request's deadline. The worker keeps the deadline, and a constant stream may fill
+its bucket afterwards, which at most doubles it; one that takes longer is given up."""
 MILLISECONDS = 1000
 
 
@@ -121,7 +122,7 @@ class Front:
                             await asyncio.get_running_loop().sock_sendall(worker, chunk)
                     # 6.
                     patience.reschedule(None)
-                    async with asyncio.timeout(self._shared.request_timeout_s + SPARE_S):
+                    async with asyncio.timeout(2 * self._shared.request_timeout_s + SPARE_S):
                         await self._pass_back(context, worker, received)
         except EnvelopeRejected as error:
             raise CloudRefused("rejected", refusal=code_of(error)) from None

@@ -63,7 +63,9 @@ class InlineKeyholding:
             finally:
                 for task in (sending, gone):
                     task.cancel()
-                await asyncio.gather(sending, gone, return_exceptions=True)
+                ended, _ = await asyncio.gather(sending, gone, return_exceptions=True)
+            if isinstance(ended, Exception):
+                raise ended  # a fault of the test's own answer, not to be taken for a refusal
 
     async def _send(self, opened: OpenRequest, body: bytes, end: socket.socket) -> None:
         loop, sealer = asyncio.get_running_loop(), opened.answer()

@@ -16,10 +16,16 @@ __all__ = ["inline_frames"]
 async def inline_frames(room: Room, engine: Engine, asked: AskedFor) -> AsyncIterator[AnswerFrame]:
     """Frames of one answer; the last has ``final``. Closing it cancels the engine's work."""
     answering = Answering(
-        room.text, asked, Timeline(), model=room.model, context_tokens=room.context_tokens
+        room.text,
+        asked,
+        Timeline(),
+        model=room.model,
+        context_tokens=room.context_tokens,
+        guide=room.guide,
     )
-    ids = answering.start()
-    async with aclosing(engine.submit(ids, answering.options)) as events:
+    ids = answering.start(engine.info.vocabulary)
+    stream = engine.submit(ids, answering.options, constraint=answering.constraint)
+    async with aclosing(stream) as events:
         async for event in events:
             for frame in answering.take(event):
                 yield frame
