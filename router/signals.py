@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from router.facts import AnswerObservation, DecodeObservation, PrefillObservation
@@ -223,9 +222,11 @@ def _rolling_means(values: NDArray[np.float64], window: int, finished: bool) -> 
         window = len(values)
     if not 0 < window <= len(values):
         return np.empty(0)
-    # A statistic that is no number makes its windows no numbers, and the signal is then missing.
+    # A statistic that is no number makes means no numbers, and the signal is then missing.
     with np.errstate(over="ignore", invalid="ignore"):
-        means: NDArray[np.float64] = sliding_window_view(values, window).mean(axis=-1)
+        sums = np.zeros(len(values) + 1)
+        np.cumsum(values, out=sums[1:])
+        means: NDArray[np.float64] = (sums[window:] - sums[:-window]) / window
     return means
 
 
