@@ -25,7 +25,7 @@ def stale(pair: MeasuredPair, catalog: Mapping[str, CatalogEntry]) -> list[str]:
 
 def test_the_shipped_estimator_was_measured_on_the_default_pair() -> None:
     """By hash. A model that is packed anew needs an estimator fitted anew:
-    ``lanai route train``, or ``bench/router_thresholds.py`` for the shipped form."""
+    ``lanai bench estimator``."""
     assert stale(shipped_estimator().pair, load_entries()) == []
 
 
