@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from device_agent.agent import AsyncAgent
     from device_agent.availability import Availability, PartState
     from device_agent.blocking import Agent, Session, Stream
+    from device_agent.budget import Budget
+    from device_agent.departure import Proposal
     from device_agent.ledger import Disclosure, Ledger
     from device_agent.options import Options
     from device_agent.reply import Receipt, Reply, TextEvent, Usage
@@ -21,9 +23,10 @@ if TYPE_CHECKING:
     from device_agent.toolbox import ToolRun
     from device_agent.tools import FunctionTool
     from device_agent.traces import TraceStore
+    from device_agent.transcript import Transcript
     from inference.guided import Choices, JsonSchema, Regex
     from inference.text import ChatMessage, Tool, ToolCall
-    from lanai.errors import ToolFailed, ValidationFailed
+    from lanai.errors import ConsentRefused, ToolFailed, ValidationFailed
     from router.decision import Decision
     from router.vocabulary import DataClass, Destination, Mode, Reason, Stage
 
@@ -33,8 +36,10 @@ __all__ = [
     "AsyncSession",
     "AsyncStream",
     "Availability",
+    "Budget",
     "ChatMessage",
     "Choices",
+    "ConsentRefused",
     "DataClass",
     "Decision",
     "Destination",
@@ -45,6 +50,7 @@ __all__ = [
     "Mode",
     "Options",
     "PartState",
+    "Proposal",
     "Reason",
     "Receipt",
     "Regex",
@@ -58,6 +64,7 @@ __all__ = [
     "ToolFailed",
     "ToolRun",
     "TraceStore",
+    "Transcript",
     "Usage",
     "ValidationFailed",
 ]
@@ -68,8 +75,10 @@ _HOME = {
     "AsyncSession": "device_agent.session",
     "AsyncStream": "device_agent.session",
     "Availability": "device_agent.availability",
+    "Budget": "device_agent.budget",
     "ChatMessage": "inference.text",
     "Choices": "inference.guided",
+    "ConsentRefused": "lanai.errors",
     "DataClass": "router.vocabulary",
     "Decision": "router",
     "Destination": "router.vocabulary",
@@ -80,6 +89,7 @@ _HOME = {
     "Mode": "router.vocabulary",
     "Options": "device_agent.options",
     "PartState": "device_agent.availability",
+    "Proposal": "device_agent.departure",
     "Reason": "router.vocabulary",
     "Receipt": "device_agent.reply",
     "Regex": "inference.guided",
@@ -93,6 +103,7 @@ _HOME = {
     "ToolFailed": "lanai.errors",
     "ToolRun": "device_agent.toolbox",
     "TraceStore": "device_agent.traces",
+    "Transcript": "device_agent.transcript",
     "Usage": "device_agent.reply",
     "ValidationFailed": "lanai.errors",
 }

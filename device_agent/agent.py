@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from device_agent.availability import Availability
+from device_agent.departure import Approve, Departure, Redact
 from device_agent.enrolled import EnrolledCloud
 from device_agent.ledger import Ledger, ledger_path
 from device_agent.local import Device
@@ -105,11 +106,14 @@ class AsyncAgent:
         mode: Mode | str | None = None,
         data_class: DataClass | str = DataClass.PERSONAL,
         consent: bool | None = None,
+        redact: Redact | None = None,
+        approve: Approve | None = None,
     ) -> AsyncSession:
         """A new conversation.
 
         ``data_class`` ``secret`` never leaves the device. ``consent``: the user's word on leaving
-        it, ``None`` when nobody asked (the routing policy then says).
+        it, ``None`` when nobody asked (the routing policy then says). ``redact`` and ``approve``:
+        the app's last word on each request that would leave (`device_agent.departure`).
         """
         return AsyncSession(
             self._runtime,
@@ -118,6 +122,7 @@ class AsyncAgent:
             data_class=DataClass(data_class),
             consent=consent,
             max_output_tokens=self._settings.max_output_tokens,
+            departure=Departure(redact=redact, approve=approve),
         )
 
     @property

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from device_agent.departure import STAY_AS_IT_IS, Departure
 from device_agent.options import Options
 from device_agent.rounds import Prompted, higher
 from device_agent.runtime import Ask
@@ -30,7 +31,8 @@ class Asking(TypedDict, total=False):
     ``FunctionTool``s, or ``Tool``s whose calls the app runs itself. ``tool_choice``: ``auto``,
     ``none``, ``required``, or a tool's name; it counts for the first round. After
     ``max_tool_rounds`` rounds of calls the model must answer. ``tool_errors``: ``tell`` the model
-    (default), or ``raise`` ``ToolFailed``.
+    (default), or ``raise`` ``ToolFailed``. ``timeout_s``: from the call to the last character,
+    tools included; then ``DeadlineExceeded``.
     """
 
     options: Options | None
@@ -42,6 +44,7 @@ class Asking(TypedDict, total=False):
     tool_choice: ToolChoice | str
     max_tool_rounds: int
     tool_errors: "ToolErrors"
+    timeout_s: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +58,7 @@ class Defaults:
     max_output_tokens: int
     ran_on: Destination | None = None
     """Where the session's last turn ran; the cloud, once it was there."""
+    departure: Departure = STAY_AS_IT_IS
 
 
 def prompted(
@@ -86,9 +90,14 @@ def prompted(
         category=asking.get("category"),
         session_on=defaults.ran_on,
         check=None if target.form is None else target.value,
+        departure=defaults.departure,
     )
     return Prompted(
-        ask=ask, target=target, max_tool_rounds=_max_rounds(asking), tool_errors=_errors(asking)
+        ask=ask,
+        target=target,
+        max_tool_rounds=_max_rounds(asking),
+        tool_errors=_errors(asking),
+        timeout_s=_timeout(asking),
     )
 
 
@@ -106,6 +115,13 @@ def _max_rounds(asking: Asking) -> int:
     if rounds < 1:
         raise UsageError("max_tool_rounds is below 1", hint="`tools=()` allows no call at all")
     return rounds
+
+
+def _timeout(asking: Asking) -> float | None:
+    timeout = asking.get("timeout_s")
+    if timeout is not None and not timeout > 0:
+        raise UsageError("timeout_s is not above 0")
+    return timeout
 
 
 def _errors(asking: Asking) -> "ToolErrors":

@@ -13,6 +13,8 @@ from typing_extensions import TypeVar
 from device_agent.agent import AsyncAgent
 from device_agent.asking import Asking
 from device_agent.availability import Availability
+from device_agent.budget import Budget
+from device_agent.departure import Approve, Redact
 from device_agent.ledger import Ledger
 from device_agent.portal import Portal
 from device_agent.reply import Reply, TextEvent
@@ -76,10 +78,17 @@ class Agent:
         mode: Mode | str | None = None,
         data_class: DataClass | str = DataClass.PERSONAL,
         consent: bool | None = None,
+        redact: Redact | None = None,
+        approve: Approve | None = None,
     ) -> "Session":
-        """A new conversation; see ``AsyncAgent.session``."""
+        """A new conversation; see ``AsyncAgent.session``. The hooks run in the agent's thread."""
         session = self._agent.session(
-            instructions=instructions, mode=mode, data_class=data_class, consent=consent
+            instructions=instructions,
+            mode=mode,
+            data_class=data_class,
+            consent=consent,
+            redact=redact,
+            approve=approve,
         )
         return Session(session, self._portal)
 
@@ -100,9 +109,28 @@ class Session:
     def transcript(self) -> tuple[ChatMessage, ...]:
         return self._session.transcript
 
-    def restore(self, messages: Iterable[ChatMessage]) -> None:
+    def restore(
+        self, messages: Iterable[ChatMessage], *, data_class: DataClass | str = DataClass.PUBLIC
+    ) -> None:
         """Go on after ``messages``, which replace all that was said here."""
-        self._session.restore(messages)
+        self._session.restore(messages, data_class=data_class)
+
+    @property
+    def held_class(self) -> DataClass:
+        """Of what was said so far."""
+        return self._session.held_class
+
+    def fork(self) -> "Session":
+        """Another session that goes on from here."""
+        return Session(self._session.fork(), self._portal)
+
+    def budget(self, prompt: str = "") -> Budget:
+        """Tokens of what was said and ``prompt``, and the room."""
+        return self._portal.call(self._session.budget(prompt))
+
+    def prewarm(self, prompt_prefix: str = "") -> None:
+        """Have the model loaded; see ``AsyncSession.prewarm``."""
+        self._portal.call(self._session.prewarm(prompt_prefix))
 
     @overload
     def respond(

@@ -9,7 +9,7 @@ from inference.engine import FinishReason
 from inference.text import ToolCall
 from lanai.content import Content
 from router.decision import Decision
-from router.vocabulary import Destination
+from router.vocabulary import Destination, Reason, Stage
 
 if TYPE_CHECKING:
     from device_agent.toolbox import ToolRun
@@ -93,6 +93,11 @@ class Reply(Generic[T]):
     tool_runs: "tuple[ToolRun, ...]" = ()
     tool_calls: tuple[ToolCall, ...] = ()
 
+    @property
+    def fallback(self) -> Reason | None:
+        """Why the device answered in the cloud's place; ``None`` where nothing failed."""
+        return self.decision.reason if self.decision.stage is Stage.FALLBACK else None
+
     def to_json_dict(self) -> dict[str, Any]:
         """Plain JSON values, as ``lanai respond --json`` prints them."""
         document: dict[str, Any] = {
@@ -100,6 +105,7 @@ class Reply(Generic[T]):
             "source": self.source.value,
             "model": self.model,
             "decision": self.decision.to_json_dict(),
+            "fallback": self.fallback.value if self.fallback else None,
             "usage": asdict(self.usage),
             "finish_reason": self.finish_reason.value,
             "trace_id": self.trace_id,

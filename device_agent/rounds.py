@@ -44,6 +44,7 @@ class Prompted:
     target: Target[Any] = field(repr=False)
     max_tool_rounds: int
     tool_errors: ToolErrors
+    timeout_s: float | None = None
 
 
 class Rounds:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from device_agent.cloud_seam import StreamShape
+from device_agent.departure import STAY_AS_IT_IS, Departure
 from device_agent.enrolled import EnrolledCloud
 from device_agent.ledger import Ledger
 from device_agent.local import Device
@@ -58,6 +59,8 @@ class Ask:
     """Nothing is shown before the answer is whole."""
     check: Callable[[Content], object] | None = field(default=None, repr=False)
     """Raises ``ValidationFailed`` for an answer that is not of the form."""
+    departure: Departure = field(default=STAY_AS_IT_IS, repr=False)
+    """The app's hooks before anything leaves."""
 
     @property
     def may_leave(self) -> bool:

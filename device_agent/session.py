@@ -4,7 +4,9 @@ A turn joins the transcript only when it ended whole. After an error, a break or
 the transcript is as it was before.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from copy import copy
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, Unpack, overload
@@ -12,12 +14,14 @@ from typing import TYPE_CHECKING, Any, Generic, Self, Unpack, overload
 from typing_extensions import TypeVar
 
 from device_agent.asking import Asking, Defaults, prompted
+from device_agent.budget import Budget, budget_of, warm
+from device_agent.departure import STAY_AS_IT_IS, Departure
 from device_agent.reply import Reply, TextEvent
 from device_agent.rounds import Prompted, Rounds, higher
 from device_agent.runtime import Runtime
 from inference.text import ChatMessage
 from lanai.content import Content
-from lanai.errors import UsageError
+from lanai.errors import DeadlineExceeded, UsageError
 from router.decision import Decision
 from router.vocabulary import DataClass, Destination, Mode
 
@@ -43,12 +47,14 @@ class AsyncSession:
         data_class: DataClass,
         consent: bool | None,
         max_output_tokens: int,
+        departure: Departure = STAY_AS_IT_IS,
     ) -> None:
         self.mode = mode
         self.data_class = data_class
         self.consent = consent
         self._runtime = runtime
         self._max_output_tokens = max_output_tokens
+        self._departure = departure
         self._busy = False
         # What tools returned stays in the transcript, so its class holds for all that follows.
         self._results_class = DataClass.PUBLIC
@@ -62,12 +68,45 @@ class AsyncSession:
         """What was said so far; content, so never log it."""
         return tuple(self._transcript)
 
-    def restore(self, messages: Iterable[ChatMessage]) -> None:
-        """Go on after ``messages``, which replace all that was said here. Raises ``UsageError``."""
+    def restore(
+        self, messages: Iterable[ChatMessage], *, data_class: DataClass | str = DataClass.PUBLIC
+    ) -> None:
+        """Go on after ``messages``, which replace all that was said here. Raises ``UsageError``.
+
+        ``data_class``: of what they hold; requests of this session are at least of it, and of
+        what it held before.
+        """
         if self._busy:
             raise UsageError("this session is answering a prompt", hint="restore it afterwards")
         self._transcript = list(messages)
+        self._results_class = higher(self._results_class, DataClass(data_class))
         self._ran_on = None
+
+    @property
+    def held_class(self) -> DataClass:
+        """Of what was said so far: the session's own, or what its tools returned."""
+        return higher(self.data_class, self._results_class)
+
+    def fork(self) -> "AsyncSession":
+        """Another session that goes on from here; neither sees what the other says then."""
+        twin = copy(self)
+        twin._transcript = list(self._transcript)
+        twin._busy = False
+        return twin
+
+    async def budget(self, prompt: str = "") -> Budget:
+        """Tokens of what was said and ``prompt``, and the room. Raises ``ModelError``."""
+        said = self._messages(prompt) if prompt else tuple(self._transcript)
+        return await budget_of(self._runtime.device, said)
+
+    async def prewarm(self, prompt_prefix: str = "") -> None:
+        """Have the model loaded, and the prompt's beginning run once, before the first prompt.
+
+        The cache is not kept for the prompt that follows: no request shares another's.
+        Raises ``ModelError`` or ``EngineError``.
+        """
+        said = self._messages(prompt_prefix) if prompt_prefix else tuple(self._transcript)
+        await warm(self._runtime.device, said)
 
     @overload
     async def respond(
@@ -137,6 +176,7 @@ class AsyncSession:
             consent=self.consent,
             max_output_tokens=self._max_output_tokens,
             ran_on=self._ran_on,
+            departure=self._departure,
         )
         return AsyncStream(self, prompted(self._messages(prompt), into, asking, defaults))
 
@@ -180,6 +220,7 @@ class AsyncStream(Generic[T]):
         self._request = request
         self._rounds: Rounds | None = None
         self._events: AsyncGenerator[TextEvent, None] | None = None
+        self._until: float | None = None
 
     def show_at_once(self) -> None:
         """Nobody looks before the end: the router may look at the whole answer first."""
@@ -191,6 +232,8 @@ class AsyncStream(Generic[T]):
             raise UsageError("a stream is entered once")
         self._rounds = self._session._begin(self._request)
         self._events = self._rounds.run()
+        if self._request.timeout_s is not None:
+            self._until = asyncio.get_running_loop().time() + self._request.timeout_s
         return self
 
     async def __aexit__(
@@ -211,7 +254,14 @@ class AsyncStream(Generic[T]):
     async def __anext__(self) -> TextEvent:
         if self._events is None:
             raise UsageError("a stream is read inside its `async with` block")
-        return await anext(self._events)
+        limit = asyncio.timeout_at(self._until)
+        try:
+            async with limit:
+                return await anext(self._events)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise DeadlineExceeded("the answer was not whole in timeout_s") from None
 
     @property
     def trace_id(self) -> str:

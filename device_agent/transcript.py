@@ -3,7 +3,7 @@
 Lanai stores none itself. What is saved is content: where it goes, and who reads it, is the app's.
 
     saved = Transcript.of(session).to_json()
-    session.restore(Transcript.from_json(saved).messages)
+    Transcript.from_json(saved).restore(session)
 """
 
 import json
@@ -15,35 +15,55 @@ from inference.text import ChatMessage
 from inference.text.messages import ToolCall
 from lanai.content import Content
 from lanai.errors import UsageError
+from router.vocabulary import DataClass
 
 __all__ = ["Transcript"]
 
 VERSION: Final = 1
+KEYS: Final = frozenset({"version", "data_class", "messages"})
 MAX_CHARACTERS: Final = 16 * 1024 * 1024
 MAX_MESSAGES: Final = 10_000
 
 
-class HasTranscript(Protocol):
+class AnySession(Protocol):
     """A session, of either face."""
 
     @property
     def transcript(self) -> tuple[ChatMessage, ...]: ...
+    @property
+    def held_class(self) -> DataClass: ...
+    def restore(
+        self, messages: Iterable[ChatMessage], *, data_class: DataClass | str = ...
+    ) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transcript:
-    """Messages in order, instructions first where there are any."""
+    """Messages in order, instructions first where there are any.
+
+    ``data_class``: the most private of the session and of what its tools returned, so that a
+    saved and restored conversation stays where it had to stay.
+    """
 
     messages: tuple[ChatMessage, ...] = field(default=(), repr=False)
+    data_class: DataClass = DataClass.PERSONAL
 
     @classmethod
-    def of(cls, session: HasTranscript) -> "Transcript":
+    def of(cls, session: AnySession) -> "Transcript":
         """What was said in the session so far."""
-        return cls(messages=session.transcript)
+        return cls(messages=session.transcript, data_class=session.held_class)
+
+    def restore(self, session: AnySession) -> None:
+        """Have the session go on from here. Raises ``UsageError`` while it answers."""
+        session.restore(self.messages, data_class=self.data_class)
 
     def to_json(self) -> str:
-        """One document: ``version`` and ``messages``."""
-        document = {"version": VERSION, "messages": [_plain(each) for each in self.messages]}
+        """One document: ``version``, ``data_class`` and ``messages``."""
+        document = {
+            "version": VERSION,
+            "data_class": self.data_class.value,
+            "messages": [_plain(each) for each in self.messages],
+        }
         return json.dumps(document, ensure_ascii=False)
 
     @classmethod
@@ -55,11 +75,14 @@ class Transcript:
             document = json.loads(text)
         except (ValueError, RecursionError):
             raise _malformed("no JSON") from None
-        if not isinstance(document, dict) or set(document) != {"version", "messages"}:
-            raise _malformed("its keys are not version and messages")
+        if not isinstance(document, dict) or set(document) != KEYS:
+            raise _malformed("its keys are not " + ", ".join(sorted(KEYS)))
         if document["version"] != VERSION:
             raise _malformed(f"its version is not {VERSION}", hint="update lanai")
-        return cls(messages=tuple(_messages(document["messages"])))
+        return cls(
+            messages=tuple(_messages(document["messages"])),
+            data_class=_data_class(document["data_class"]),
+        )
 
 
 def _plain(message: ChatMessage) -> dict[str, Any]:
@@ -73,6 +96,12 @@ def _plain(message: ChatMessage) -> dict[str, Any]:
 
 def _plain_call(call: ToolCall) -> dict[str, str]:
     return {"id": call.id, "name": call.name, "arguments": str(call.arguments)}
+
+
+def _data_class(value: object) -> DataClass:
+    if not isinstance(value, str) or value not in set(DataClass):
+        raise _malformed("its data_class is none")
+    return DataClass(value)
 
 
 def _messages(value: object) -> Iterable[ChatMessage]:

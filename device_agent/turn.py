@@ -35,6 +35,7 @@ from inference.text import ToolCall
 from lanai.content import Content, TokenIds
 from lanai.errors import (
     CloudError,
+    ConsentRefused,
     EngineCrashed,
     LanaiError,
     LedgerError,
@@ -261,11 +262,11 @@ class Turn:
             async with aclosing(call) as pieces:
                 async for piece in pieces:
                     yield piece
-        except (CloudError, TrustError, LedgerError, StoreError) as error:
-            self._runtime.cloud.forget()
+        except (CloudError, TrustError, LedgerError, StoreError, ConsentRefused) as error:
+            if not isinstance(error, ConsentRefused):
+                self._runtime.cloud.forget()
             # 6. Fall back, but never after the first character.
-            rejected = isinstance(error, TrustError)
-            cause = Reason.CLOUD_NOT_VERIFIED if rejected else Reason.CLOUD_FAILED
+            cause = _cause(error)
             self._calls.clear()  # of an answer that broke off
             if self._shown or consultation.fall_back(cause, facts) is None:
                 raise
@@ -279,7 +280,12 @@ class Turn:
         ask, decision = self._ask, consultation.decision
         escalation = Escalation(self._runtime.cloud.client, self._runtime.ledger, self._trace)
         self._sealed.append(escalation)
-        pieces = escalation.pieces(
+        leaving = Leaving(
+            reason=decision.reason.value if decision else HEDGED,
+            mode=ask.mode.value,
+            data_class=ask.data_class.value,
+        )
+        ready = await ask.departure.prepare(
             CloudAsk(
                 messages=ask.messages,
                 max_tokens=ask.max_tokens,
@@ -290,13 +296,11 @@ class Turn:
                 tool_choice=ask.tool_choice,
                 shape=self._runtime.cloud_stream_shape,
             ),
-            Leaving(
-                reason=decision.reason.value if decision else HEDGED,
-                mode=ask.mode.value,
-                data_class=ask.data_class.value,
-            ),
-            deadline_s=self._runtime.cloud_timeout_s,
+            reason=leaving.reason,
+            mode=leaving.mode,
+            data_class=leaving.data_class,
         )
+        pieces = escalation.pieces(ready, leaving, deadline_s=self._runtime.cloud_timeout_s)
         async with aclosing(pieces):
             async for piece in pieces:
                 yield piece
@@ -391,3 +395,14 @@ class Turn:
             wasted=int(self._hedge is not None and not self._hedge.taken),
             policy=self._runtime.router.policy,
         )
+
+
+def _cause(error: LanaiError) -> Reason:
+    """Why the device answers in the cloud's place."""
+    match error:
+        case ConsentRefused():
+            return Reason.NO_CONSENT
+        case TrustError():
+            return Reason.CLOUD_NOT_VERIFIED
+        case _:
+            return Reason.CLOUD_FAILED

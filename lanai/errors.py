@@ -17,7 +17,8 @@
     │   ├── ValidationFailed                 cut_off: max_tokens ended it before its form did
     │   └── ToolFailed                       name: of the tool whose failure ends the request
     ├── RouteError
-    │   └── NoRoute                          the rules leave neither device nor cloud
+    │   ├── NoRoute                          the rules leave neither device nor cloud
+    │   └── ConsentRefused                   the app's last word: nothing leaves
     ├── CloudError
     │   ├── CloudUnavailable                 no cluster, no relay, no live node
     │   ├── CloudRefused                     a party answered with a code of the closed list
@@ -50,6 +51,7 @@ __all__ = [
     "CloudRefused",
     "CloudUnavailable",
     "ConfigError",
+    "ConsentRefused",
     "ContextOverflow",
     "DeadlineExceeded",
     "DiskFull",
@@ -252,6 +254,10 @@ class NoRoute(RouteError):
     def __init__(self, message: str, *, reason: str, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.reason = reason
+
+
+class ConsentRefused(RouteError):
+    pass
 
 
 class CloudError(LanaiError):

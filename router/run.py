@@ -36,7 +36,13 @@ if TYPE_CHECKING:  # a router begins runs, a run reads its router
 __all__ = ["Observations", "RoutingRun"]
 
 _FAILURES = frozenset(
-    {Reason.CLOUD_FAILED, Reason.CLOUD_UNREACHABLE, Reason.CLOUD_NOT_VERIFIED, Reason.NO_QUOTA}
+    {
+        Reason.CLOUD_FAILED,
+        Reason.CLOUD_UNREACHABLE,
+        Reason.CLOUD_NOT_VERIFIED,
+        Reason.NO_QUOTA,
+        Reason.NO_CONSENT,
+    }
 )
 
 
@@ -175,8 +181,9 @@ class RoutingRun:
     def fall_back(self, cause: Reason, facts: RequestFacts) -> Decision | None:
         """After the cloud failed before its first byte; ``None`` when the rules forbid the device.
 
-        ``cause`` is ``cloud_failed``, ``cloud_unreachable``, ``cloud_not_verified`` or
-        ``no_quota``; ``facts`` are the request's, as they stand now.
+        ``cause`` is ``cloud_failed``, ``cloud_unreachable``, ``cloud_not_verified``, ``no_quota``,
+        or ``no_consent`` when the app refused at the last moment; ``facts`` are the request's, as
+        they stand now.
         """
         if self._sent_to is not Destination.CLOUD or cause not in _FAILURES:
             raise UsageError("only a request sent to the cloud falls back, after a cloud failure")

@@ -80,6 +80,7 @@ def extension(reply: Reply[Any]) -> dict[str, Any]:
     """Source, decision, receipt (``null`` where nothing left the device), trace and speed."""
     return _decided(reply.decision, reply.trace_id) | {
         "model": reply.model,
+        "fallback": reply.fallback.value if reply.fallback else None,
         "receipt": asdict(reply.receipt) if reply.receipt else None,
         "usage": asdict(reply.usage),
     }

@@ -9,6 +9,7 @@ from device_agent import (
     AsyncSession,
     AsyncStream,
     Availability,
+    Budget,
     DataClass,
     Decision,
     Destination,
@@ -16,12 +17,14 @@ from device_agent import (
     Mode,
     Options,
     PartState,
+    Proposal,
     Reason,
     Receipt,
     Reply,
     Session,
     Stream,
     TextEvent,
+    Transcript,
     Usage,
 )
 from lanai.content import Content
@@ -51,6 +54,18 @@ async def asynchronous() -> None:
                 assert_type(event, TextEvent)
                 assert_type(event.text, Content)
         assert_type(stream.final, Reply[Content])
+        assert_type(stream.decision, Decision | None)
+        assert_type(reply.fallback, Reason | None)
+        twin = session.fork()
+        assert_type(twin, AsyncSession)
+        assert_type(await twin.budget("more"), Budget)
+        Transcript.from_json(Transcript.of(session).to_json()).restore(twin)
+
+        async def approve(proposal: Proposal) -> bool:
+            return proposal.characters < 1000
+
+        agent.session(approve=approve, redact=lambda text: text.replace("me", "someone"))
+        await session.respond("hello", timeout_s=3)
         rows: Sequence[Disclosure] = agent.ledger.disclosures()
         assert_type(rows[0].node, str | None)
         agent.session(temperature=1)  # type: ignore[call-arg]

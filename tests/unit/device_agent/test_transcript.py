@@ -8,7 +8,9 @@ from device_agent.transcript import Transcript
 from inference.text import ChatMessage, ToolCall
 from lanai.content import Content
 from lanai.errors import UsageError
+from router.vocabulary import Reason
 
+MESSAGES = '{"version": 1, "data_class": "public", "messages": '
 CALL = ToolCall(id="c1", name="weather", arguments=Content('{"city": "Oslo"}'))
 SAID = (
     ChatMessage(role="system", text=Content("be brief")),
@@ -35,10 +37,23 @@ async def test_a_restored_session_goes_on(make_bench) -> None:
         saved = Transcript.of(session).to_json()
     async with benches[1].agent as agent:
         session = agent.session()
-        session.restore(Transcript.from_json(saved).messages)
+        Transcript.from_json(saved).restore(session)
         await session.respond("two")
     prompt = "".join(map(chr, benches[1].engine.seen[0][0]))
     assert prompt == "system: be brief\nuser: one\nassistant: from the device\nuser: two\n"
+
+
+async def test_a_restored_secret_stays_a_secret(make_bench, scripted) -> None:
+    """Whatever class the new session is given: the cloud here fails the test when it is touched."""
+    async with make_bench().agent as agent:
+        session = agent.session(data_class="secret")
+        await session.respond("my PIN is 4711")
+        saved = Transcript.of(session).to_json()
+    async with make_bench(cloud=scripted.ForbiddenCloud()).agent as agent:
+        session = agent.session(data_class="public", mode="prefer_in_cloud")
+        Transcript.from_json(saved).restore(session)
+        reply = await session.respond("what is it?")
+    assert reply.decision.reason is Reason.DATA_SECRET
 
 
 @pytest.mark.parametrize(
@@ -49,16 +64,18 @@ async def test_a_restored_session_goes_on(make_bench) -> None:
         "[" * 100_000,
         "[]",
         '{"version": 1}',
-        '{"version": 2, "messages": []}',
-        '{"version": 1, "messages": {}}',
-        '{"version": 1, "messages": ["kestrel"]}',
-        '{"version": 1, "messages": [{"role": "user"}]}',
-        '{"version": 1, "messages": [{"role": "user", "text": 3}]}',
-        '{"version": 1, "messages": [{"role": "kestrel", "text": ""}]}',
-        '{"version": 1, "messages": [{"role": "user", "text": "", "kestrel": 1}]}',
-        '{"version": 1, "messages": [{"role": "user", "text": "", "tool_calls": [{"id": "c"}]}]}',
-        '{"version": 1, "messages": [{"role": "assistant", "text": "", "tool_calls": 3}]}',
-        '{"version": 1, "messages": [{"role": "tool", "text": ""}]}',
+        '{"version": 2, "data_class": "public", "messages": []}',
+        '{"version": 1, "data_class": "public", "messages": {}}',
+        '{"version": 1, "data_class": "kestrel", "messages": []}',
+        '{"version": 1, "messages": []}',
+        MESSAGES + '["kestrel"]}',
+        MESSAGES + '[{"role": "user"}]}',
+        MESSAGES + '[{"role": "user", "text": 3}]}',
+        MESSAGES + '[{"role": "kestrel", "text": ""}]}',
+        MESSAGES + '[{"role": "user", "text": "", "kestrel": 1}]}',
+        MESSAGES + '[{"role": "user", "text": "", "tool_calls": [{"id": "c"}]}]}',
+        MESSAGES + '[{"role": "assistant", "text": "", "tool_calls": 3}]}',
+        MESSAGES + '[{"role": "tool", "text": ""}]}',
     ],
 )
 def test_what_is_no_transcript_is_one_typed_error(text) -> None:

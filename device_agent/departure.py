@@ -1,0 +1,95 @@
+"""The app's last word before a request leaves: its text is redacted, then the app may say no.
+
+    1. ``redact`` is given each text of the conversation (tool calls and results too) and returns
+       what may leave in its place. The device's own answer never sees this.
+    2. ``approve`` is told what is about to leave, and to which verified nodes' cluster. Without its
+       yes nothing leaves: the device answers where the mode allows, else ``ConsentRefused``.
+
+Both come before the ledger's intent, the token and the seal. What they raise is raised to the app,
+and nothing was sent.
+"""
+
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from device_agent.cloud_seam import CloudAsk
+from inference.text import ChatMessage, ToolCall
+from lanai.content import Content
+from lanai.errors import ConsentRefused, UsageError
+
+__all__ = ["STAY_AS_IT_IS", "Approve", "Departure", "Proposal", "Redact"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """What would leave, counted after ``redact``. ``reason`` is the router's word.
+
+    ``tools`` are the names of those the cloud would be told of.
+    """
+
+    reason: str
+    mode: str
+    data_class: str
+    messages: int
+    characters: int
+    tools: tuple[str, ...]
+
+
+Redact = Callable[[Content], str]
+Approve = Callable[[Proposal], bool | Awaitable[bool]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Departure:
+    """The hooks of one session."""
+
+    redact: Redact | None = None
+    approve: Approve | None = None
+
+    async def prepare(self, ask: CloudAsk, *, reason: str, mode: str, data_class: str) -> CloudAsk:
+        """What may leave. Raises ``ConsentRefused``."""
+        # 1. Redact.
+        ready = ask if self.redact is None else _redacted(ask, self.redact)
+        # 2. Approve.
+        if self.approve is None:
+            return ready
+        proposal = Proposal(
+            reason=reason,
+            mode=mode,
+            data_class=data_class,
+            messages=len(ready.messages),
+            characters=sum(len(each.text) for each in ready.messages),
+            tools=tuple(tool.name for tool in ready.tools),
+        )
+        answer = self.approve(proposal)
+        if (await answer if inspect.isawaitable(answer) else answer) is not True:
+            raise ConsentRefused(
+                "the app refused that this request leaves; nothing was sent",
+                hint="mode auto lets the device answer instead",
+            )
+        return ready
+
+
+STAY_AS_IT_IS: Final = Departure()
+
+
+def _redacted(ask: CloudAsk, redact: Redact) -> CloudAsk:
+    return replace(ask, messages=tuple(_message(each, redact) for each in ask.messages))
+
+
+def _message(message: ChatMessage, redact: Redact) -> ChatMessage:
+    calls = tuple(_call(each, redact) for each in message.tool_calls)
+    return replace(message, text=_text(message.text, redact), tool_calls=calls)
+
+
+def _call(call: ToolCall, redact: Redact) -> ToolCall:
+    return replace(call, arguments=_text(call.arguments, redact))
+
+
+def _text(text: Content, redact: Redact) -> Content:
+    left = redact(text)
+    if not isinstance(left, str):
+        raise UsageError("`redact` returned no text; nothing was sent")
+    return Content(left)
