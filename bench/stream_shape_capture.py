@@ -178,7 +178,7 @@ class _Lane:
         async with self._client.open(ask, deadline_s=DEADLINE_S) as stream:
             async for piece in stream:
                 first = first or time.perf_counter()
-                pieces.append(AnswerFrame(text=piece).ByteSize())
+                pieces.append(AnswerFrame(text=str(piece)).ByteSize())
         ended = time.perf_counter()
         return {
             "group": order.prompt.group,
