@@ -10,6 +10,7 @@ from cloud_node.service import PinnedEndpoint, ServiceConfig
 __all__ = ["NodeConfig"]
 
 DAY_S = 24 * 3600
+LOOPBACK = "127.0.0.1"
 
 
 class NodeConfig(ServiceConfig):
@@ -17,7 +18,10 @@ class NodeConfig(ServiceConfig):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")
     profile: Literal["development", "production"]
-    host: str = "127.0.0.1"
+    host: str = LOOPBACK
+    unsafe_inspection: bool = False
+    """Run any release with software evidence, on loopback, for whoever wants to look at it. No
+    production trust root accepts such evidence: no device seals to this node."""
     store_url: str = Field(repr=False)
     log: PinnedEndpoint
     model_folder: str
@@ -42,6 +46,8 @@ class NodeConfig(ServiceConfig):
 
     @model_validator(mode="after")
     def _no_unsafe_evidence_in_production(self) -> "NodeConfig":
-        if self.evidence.unsafe and self.profile != "development":
+        if self.unsafe_inspection and self.host != LOOPBACK:
+            raise ValueError("a node that is inspected listens on loopback")
+        if self.evidence.unsafe and self.profile != "development" and not self.unsafe_inspection:
             raise ValueError("unsafe evidence is refused outside development")
         return self
