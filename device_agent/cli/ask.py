@@ -183,7 +183,9 @@ def _schema(path: Path) -> dict[str, Any]:
     try:
         schema = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
-        raise UsageError(f"{path} cannot be read as a JSON Schema") from None
+        raise UsageError(
+            f"{path} cannot be read as a JSON Schema", hint="a file that holds a JSON object"
+        ) from None
     if not isinstance(schema, dict):
         raise UsageError(f"{path} holds no JSON object", hint='such as {"type": "object", …}')
     return schema

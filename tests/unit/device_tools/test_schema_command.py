@@ -78,4 +78,5 @@ def test_a_file_without_a_schema_is_a_usage_error(
     if content is not None:
         path.write_text(content)
     assert run(["respond", "who", "--schema", str(path)]) == 2
-    assert capsys.readouterr().out == ""
+    printed = capsys.readouterr()
+    assert (printed.out, "\nhint: " in printed.err) == ("", True)
