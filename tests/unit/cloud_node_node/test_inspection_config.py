@@ -36,4 +36,4 @@ def test_a_node_that_is_inspected_says_so_and_stays_here() -> None:
     """It may run what production runs, where nobody else reaches it."""
     assert config(unsafe_inspection=True).profile == "production"
     with pytest.raises(ValidationError, match="loopback"):
-        config(unsafe_inspection=True, host="0.0.0.0")
+        config(unsafe_inspection=True, host="192.0.2.1")
