@@ -112,7 +112,7 @@ class Toolbox:
             call=call,
             result=result,
             failed=failed,
-            data_class=DataClass.PUBLIC if tool is None else tool.result_class,
+            data_class=_class_of(tool, failed),
             duration_s=time.perf_counter() - begun,
             trace_id=trace_id,
         )
@@ -149,6 +149,11 @@ async def _call(tool: FunctionTool, given: dict[str, Any]) -> Any:
         return await tool.function(**given)
     value = await asyncio.to_thread(tool.function, **given)
     return await value if inspect.isawaitable(value) else value
+
+
+def _class_of(tool: FunctionTool | None, failed: str | None) -> DataClass:
+    """What a tool said, even by failing, is of its class; what was not found said nothing."""
+    return DataClass.PUBLIC if tool is None or failed == "unknown_tool" else tool.result_class
 
 
 def _problems(error: ValidationError) -> list[str]:

@@ -45,6 +45,7 @@ class Regex:
     def __post_init__(self) -> None:
         if not isinstance(self.pattern, str) or not self.pattern:
             raise UsageError("the regular expression is empty or no text")
+        _require_unicode(self.pattern)
         if len(self.pattern) > MAX_REGEX_CHARACTERS:
             raise UsageError(f"the regular expression is over {MAX_REGEX_CHARACTERS} characters")
 
@@ -64,6 +65,7 @@ class Choices:
         object.__setattr__(self, "options", tuple(map(str, self.options)))
         if not 1 <= len(self.options) <= MAX_CHOICES:
             raise UsageError(f"the number of choices is not between 1 and {MAX_CHOICES}")
+        _require_unicode("".join(self.options))
         if not all(1 <= len(option) <= MAX_CHOICE_CHARACTERS for option in self.options):
             raise UsageError(f"a choice is empty or over {MAX_CHOICE_CHARACTERS} characters")
 
@@ -89,6 +91,13 @@ def check_schema(schema: object) -> str:
     if len(text) > MAX_SCHEMA_CHARACTERS:
         raise UsageError(f"the JSON Schema is over {MAX_SCHEMA_CHARACTERS} characters")
     return text
+
+
+def _require_unicode(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageError("a form's text is not valid Unicode") from None
 
 
 def _depths(value: object) -> Iterator[int]:

@@ -236,10 +236,11 @@ async def test_a_device_only_tool_cannot_be_called_from_the_cloud(
     ran = []
     tool = FunctionTool.of(lambda: ran.append(1), name="diary", device_only=True)
     cloud = fake_cloud([[call("diary")], [Content("Oh.")]])
-    async with stage("Oh.", cloud=cloud).agent as agent:
+    async with stage("No.", cloud=cloud).agent as agent:
         session = agent.session(mode=Mode.PREFER_IN_CLOUD)
         reply = await session.respond("?", tools=[weather, tool])
     assert (reply.tool_runs[0].failed, ran) == ("unknown_tool", [])
+    assert (reply.source, reply.text) == (Destination.CLOUD, "Oh.")
 
 
 @pytest.mark.parametrize("kind", ["device_only", "secret"])

@@ -157,6 +157,9 @@ HOSTILE: dict[str, Callable[[], object]] = {
     "no choice": lambda: Choices(options=()),
     "empty choice": lambda: Choices(options=("a", "")),
     "one text": lambda: Choices(options="abc"),  # type: ignore[arg-type]
+    "half a pair in a choice": lambda: Choices(options=("\ud800",)),
+    "half a pair in a pattern": lambda: Regex(pattern="\ud800"),
+    "half a pair in a schema": lambda: JsonSchema(schema={"const": "\ud800"}),
     "not json": lambda: JsonSchema(schema={"const": float("nan")}),
 }
 
@@ -195,6 +198,9 @@ def test_oversized_forms_are_refused_before_compiling(name: str) -> None:
         JsonSchema(schema={"type": "integer", "multipleOf": 999_999_937}),
         JsonSchema(schema={"type": "nonsense"}),
         JsonSchema(schema={"uniqueItems": True, "x-guidance": {"lenient": True}}),
+        JsonSchema(
+            schema={"properties": {"a": {"uniqueItems": True, "x-guidance": {"lenient": True}}}}
+        ),
     ],
 )
 def test_forms_that_cannot_be_enforced_are_refused(guide: Guide, form: OutputForm) -> None:
