@@ -105,7 +105,7 @@ def test_the_shipped_estimator_is_of_the_default_pair():
     assert all(
         len(model.weights_sha256) == 64 for model in (estimator.pair.device, estimator.pair.cloud)
     )
-    assert estimator.measurement["questions"] >= 300
+    assert estimator.measurement["labels"] >= 300
 
 
 def test_public_names_are_sorted_and_present():
