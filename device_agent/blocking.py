@@ -128,6 +128,10 @@ class Session:
         """Tokens of what was said and ``prompt``, and the room."""
         return self._portal.call(self._session.budget(prompt))
 
+    def compact(self, *, keep: int = 2, max_tokens: int = 160) -> bool:
+        """Tell all but the last messages in a summary; see ``AsyncSession.compact``."""
+        return self._portal.call(self._session.compact(keep=keep, max_tokens=max_tokens))
+
     def prewarm(self, prompt_prefix: str = "") -> None:
         """Have the model loaded; see ``AsyncSession.prewarm``."""
         self._portal.call(self._session.prewarm(prompt_prefix))

@@ -15,6 +15,7 @@ from typing_extensions import TypeVar
 
 from device_agent.asking import Asking, Defaults, prompted
 from device_agent.budget import Budget, budget_of, warm
+from device_agent.compacting import compact
 from device_agent.departure import STAY_AS_IT_IS, Departure
 from device_agent.reply import Reply, TextEvent
 from device_agent.rounds import Prompted, Rounds, higher
@@ -98,6 +99,14 @@ class AsyncSession:
         """Tokens of what was said and ``prompt``, and the room. Raises ``ModelError``."""
         said = self._messages(prompt) if prompt else tuple(self._transcript)
         return await budget_of(self._runtime.device, said)
+
+    async def compact(self, *, keep: int = 2, max_tokens: int = 160) -> bool:
+        """After ``ContextOverflow``: tell all but the last ``keep`` messages in a summary.
+
+        The model writes it, in requests like any other of this session. Returns whether there was
+        anything to shorten; raises as ``respond`` does, and then nothing changed.
+        """
+        return await compact(self, keep=keep, max_tokens=max_tokens)
 
     async def prewarm(self, prompt_prefix: str = "") -> None:
         """Have the model loaded, and the prompt's beginning run once, before the first prompt.
