@@ -2,6 +2,10 @@
 
 Keys carry their unit in the name. An unknown key, in a file or as ``LANAI_*`` in the environment,
 is a ``ConfigError``. ``Settings.load`` also returns where each value came from.
+
+Of our own making, and not pydantic-settings: that one takes the environment of the process alone,
+passes over variables it does not know, and does not tell which layer a value is of. What it would
+leave us to write is the merging below.
 """
 
 import os

@@ -62,6 +62,22 @@ def test_an_unknown_environment_key_is_an_error(folders: Folders, tmp_path: Path
         )
 
 
+@pytest.mark.parametrize(
+    ("given", "origins"),
+    [("", ()), ("http://a", ("http://a",)), ("http://a,http://b:1", ("http://a", "http://b:1"))],
+)
+def test_a_list_in_the_environment_is_words_between_commas(
+    folders: Folders, tmp_path: Path, given: str, origins: tuple[str, ...]
+) -> None:
+    """In a file it is a list."""
+    environ = {"LANAI_SERVE_ORIGINS": given}
+    loaded = Settings.load(environ=environ, folders=folders, working_folder=tmp_path)
+    assert loaded.settings.serve_origins == origins
+    (tmp_path / "lanai.toml").write_text(f"serve_origins = {list(origins)!r}\n")
+    loaded = Settings.load(environ={}, folders=folders, working_folder=tmp_path)
+    assert loaded.settings.serve_origins == origins
+
+
 def test_the_folders_of_one_home(tmp_path: Path) -> None:
     """LANAI_HOME moves every folder below one place."""
     found = Folders.standard({"LANAI_HOME": str(tmp_path)})
