@@ -71,6 +71,7 @@ class Turn:
         self._first: float | None = None
         self._shown: list[str] = []
         self._calls: list[ToolCall] = []
+        self._data_class = ask.data_class
         self._ids: TokenIds | None = None
         self._no_model: ModelError | None = None
         self._ending: Ending | None = None
@@ -113,6 +114,8 @@ class Turn:
     async def _answer(self) -> AsyncGenerator[Said, None]:
         # 1. Render, and look beside it for what should not leave.
         self._ids, noticed = await asyncio.gather(self._render(), notice(self._runtime, self._ask))
+        raised = self._runtime.router.policy.raised
+        self._data_class = raised.raised(self._ask.data_class, noticed.found)
         # 2. Facts.
         facts, state = await gather(self._runtime, self._ask, self._ids, noticed)
         # 3. Rules.
@@ -283,7 +286,7 @@ class Turn:
         leaving = Leaving(
             reason=decision.reason.value if decision else HEDGED,
             mode=ask.mode.value,
-            data_class=ask.data_class.value,
+            data_class=self._data_class.value,
         )
         ready = await ask.departure.prepare(
             CloudAsk(
@@ -350,7 +353,7 @@ class Turn:
         root.set(Attr.OPERATION, "chat")
         root.set(Attr.PROVIDER, "lanai")
         root.set(Attr.MODE, ask.mode.value)
-        root.set(Attr.DATA_CLASS, ask.data_class.value)
+        root.set(Attr.DATA_CLASS, self._data_class.value)
         root.set(Attr.MAX_TOKENS, ask.max_tokens)
         root.set(Attr.TEMPERATURE, ask.options.temperature)
         if reply is not None:

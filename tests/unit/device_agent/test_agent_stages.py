@@ -139,6 +139,16 @@ async def test_a_finding_keeps_the_request_and_asks_no_network(make_bench, scrip
     assert "4111" not in stored
 
 
+async def test_the_ledger_names_the_class_that_was_found(make_bench, scripted) -> None:
+    """What left was personal, though the app said public."""
+    bench = with_parts(make_bench(cloud=scripted.Cloud()), detector=Found(Finding.NAME))
+    async with bench.agent as agent:
+        session = agent.session(mode=Mode.ONLY_IN_CLOUD, data_class=DataClass.PUBLIC)
+        await session.respond("hello")
+    (disclosure,) = bench.ledger.disclosures()
+    assert disclosure.data_class == "personal"
+
+
 async def test_what_cannot_leave_is_not_looked_at(make_bench) -> None:
     """The detector only ever raises: there is nothing to raise."""
     detector = Found(Finding.CARD)

@@ -134,9 +134,21 @@ async def test_nothing_to_answer_with_says_what_is_missing(make_bench) -> None:
     assert missing.value.hint == state.device.hint == "lanai models pull scripted"
 
 
-async def test_two_sessions_run_side_by_side(make_bench) -> None:
+async def test_two_sessions_run_side_by_side(make_bench, scripted) -> None:
     """Sessions share the engine and keep their own transcripts; one session takes one turn."""
-    bench = make_bench()
+    both = asyncio.Event()
+
+    class Meeting(scripted.Engine):
+        """Decodes once two requests are there."""
+
+        async def submit(self, ids, options, **more):
+            async for event in super().submit(ids, options, **more):
+                yield event
+                if self.running == 2:
+                    both.set()
+                await both.wait()
+
+    bench = make_bench(engines=[Meeting()])
     async with bench.agent as agent:
         one, two = agent.session(), agent.session()
         replies = await asyncio.gather(one.respond("a"), two.respond("b"))
