@@ -1,5 +1,6 @@
 """The ASGI application: the guard in front, then three routes."""
 
+import logging
 import time
 from dataclasses import dataclass
 from typing import Final
@@ -23,6 +24,8 @@ from device_agent.serving.places import Places
 from device_agent.serving.problems import Problem
 
 __all__ = ["Serving", "application"]
+
+log = logging.getLogger(__name__)
 
 EXPOSED: Final = (
     *("x-lanai-source", "x-lanai-decision", "x-lanai-stage", "x-lanai-trace-id"),
@@ -81,7 +84,11 @@ class _Guarded:
             if problem is not None:
                 await send_problem(problem, Sender(send))
                 return
-        await self._app(scope, receive, send)
+        try:
+            await self._app(scope, receive, send)
+        except Exception as error:  # noqa: BLE001  a fault of ours: its words could hold content
+            # The client has its 500 already; uvicorn would write the whole traceback to the log.
+            log.error("a fault in the server: %s", type(error).__name__)  # noqa: TRY400
 
 
 class _Models:

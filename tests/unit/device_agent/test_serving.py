@@ -425,6 +425,25 @@ async def test_logs_hold_no_content(make_bench, scripted, caplog) -> None:
     assert not [r for r in ours if "osprey" in r.getMessage() or "kes" in r.getMessage()]
 
 
+async def test_a_fault_of_ours_says_nothing_of_what_it_held(
+    make_bench, caplog, monkeypatch
+) -> None:
+    """A typed 500 for the client, the exception's type for the log; the server goes on."""
+    caplog.set_level(0)
+    bench = make_bench()
+
+    async def fail() -> None:
+        raise KeyError("osprey")
+
+    async with served(bench) as running, running.http() as client:
+        monkeypatch.setattr(bench.agent, "availability", fail)
+        answer = await client.get("/health")
+        assert (await client.get("/v1/models")).status_code == 200
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal")
+    assert "osprey" not in answer.text + caplog.text
+    assert "a fault in the server: KeyError" in caplog.text
+
+
 def test_leaving_loopback_needs_a_key_and_one_address() -> None:
     """Refused before anything is bound."""
     for wrong in ({"host": "192.0.2.1"}, {"host": "::", "key": "k" * 32}, {"host": "name"}):
