@@ -42,7 +42,7 @@ from inference.linear import (
 from inference.matrix import GridMatrix, Matrix
 from inference.packed_decoder import PackedDecoder, runs_compiled
 from inference.rotation import RotationTable
-from lanai.errors import UsageError
+from lanai.errors import ModelFormatError, UsageError
 
 __all__ = ["Forms", "build", "load", "load_any", "load_source"]
 
@@ -148,7 +148,20 @@ def _open(path: Path) -> tuple[DecoderConfig, DecoderWeights, bool]:
         return packed.config, DecoderWeights.of_packed(PackedSource(packed)), False
     folder = HuggingFaceFolder.open(files.weights)
     config = config_of_huggingface(folder.config)
-    return config, DecoderWeights.of_huggingface(HuggingFaceSource(folder), config), False
+    weights = DecoderWeights.of_huggingface(HuggingFaceSource(folder), config)
+    _check_head(folder, weights)
+    return config, weights, False
+
+
+def _check_head(folder: HuggingFaceFolder, weights: DecoderWeights) -> None:
+    """A file without an output matrix shares the embeddings only where its settings allow it."""
+    openelm = folder.config.get("model_type") == "openelm"
+    key = "share_input_output_layers" if openelm else "tie_word_embeddings"
+    if folder.config.get(key) is False and not weights.has("head"):
+        raise ModelFormatError(
+            f"{folder.path} lacks its output matrix, and {key} of config.json is false",
+            hint="fetch the model again",
+        )
 
 
 def _choose(precision: Precision, device: torch.device, *, quantized: bool) -> Forms:

@@ -3,7 +3,13 @@
 import math
 from collections.abc import Callable
 
-from inference.architectures.config import DecoderConfig, LayerShape, Rope, checked_layers
+from inference.architectures.config import (
+    DecoderConfig,
+    LayerShape,
+    Rope,
+    checked_layers,
+    split_evenly,
+)
 from inference.formats.gguf_file import GgufFile
 from lanai.errors import ModelFormatError, UnsupportedModel
 
@@ -24,7 +30,10 @@ class Settings:
         value = self.file.number(f"{self.family}.{key}")
         value = default if value is None else value
         if value is None or not math.isfinite(value):
-            raise ModelFormatError(f"{self.file.path} lacks a proper {self.family}.{key}")
+            raise ModelFormatError(
+                f"{self.file.path} lacks a proper {self.family}.{key}",
+                hint="the file is damaged: fetch it again",
+            )
         return float(value)
 
     def whole(self, key: str, default: int | None = None) -> int:
@@ -36,24 +45,30 @@ class Settings:
     def rope(self) -> Rope:
         scaling = self.file.text(f"{self.family}.rope.scaling.type") or "none"
         if scaling not in ("none", "linear"):
-            raise UnsupportedModel(f"rope scaling {scaling!r} is not built here")
+            raise UnsupportedModel(
+                f"rope scaling {scaling!r} is not built here",
+                hint="built: none, linear, and the factors of llama3 as a tensor",
+            )
         factor = self.real("rope.scaling.factor", 1.0) if scaling == "linear" else 1.0
         return Rope(theta=self.real("rope.freq_base", 10_000.0), factor=factor)
 
     def vocabulary(self) -> int:
         entry = self.file.tensors.get("token_embd.weight")
         if entry is None or len(entry.shape) != 2:
-            raise ModelFormatError(f"{self.file.path} lacks its embeddings")
+            raise ModelFormatError(
+                f"{self.file.path} lacks its embeddings", hint="the file is damaged: fetch it again"
+            )
         return entry.shape[0]
 
     def shape(self, rope: Rope, window: int | None = None) -> LayerShape:
         heads, width = self.whole("attention.head_count"), self.whole("embedding_length")
-        if heads < 1:
-            raise ModelFormatError(f"{self.file.path} claims {heads} attention heads")
-        head_width = self.whole("attention.key_length", width // heads)
+        head_width = self.whole("attention.key_length", 0) or split_evenly(width, heads)
         rotated = self.whole("rope.dimension_count", head_width)
         if rotated != head_width or self.whole("attention.value_length", head_width) != head_width:
-            raise UnsupportedModel("heads that rotate in part are not built here")
+            raise UnsupportedModel(
+                "heads that rotate in part are not built here",
+                hint="take a model that rotates whole heads",
+            )
         return LayerShape(
             heads=heads,
             kv_heads=self.whole("attention.head_count_kv", heads),
@@ -66,7 +81,9 @@ class Settings:
 
 def _llama(settings: Settings) -> DecoderConfig:
     if settings.whole("expert_count", 0):
-        raise UnsupportedModel("mixtures of experts are not built here")
+        raise UnsupportedModel(
+            "mixtures of experts are not built here", hint="take a dense model of the family"
+        )
     return _uniform(settings)
 
 

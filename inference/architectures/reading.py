@@ -5,8 +5,9 @@ from typing import Any
 
 from inference.architectures import gguf_settings, huggingface_settings
 from inference.architectures.config import DecoderConfig
+from inference.architectures.fields import Fields
 from inference.formats.gguf_file import GgufFile
-from lanai.errors import ModelFormatError, UnsupportedModel
+from lanai.errors import UnsupportedModel
 
 __all__ = ["config_of_gguf", "config_of_huggingface"]
 
@@ -26,12 +27,7 @@ def config_of_huggingface(config: Mapping[str, Any]) -> DecoderConfig:
     read = huggingface_settings.READERS.get(name) if isinstance(name, str) else None
     if read is None:
         raise _unsupported(name, huggingface_settings.READERS)
-    try:
-        return read(config)
-    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        raise ModelFormatError(
-            f"config.json of architecture {name} lacks a setting or holds a wrong one"
-        ) from error
+    return read(Fields(config))
 
 
 def _unsupported(name: object, known: Mapping[str, object]) -> UnsupportedModel:
