@@ -2,7 +2,8 @@
 
 One JSON line each, on standard error. There is no way to log a string: words come from enums, an
 exception is reduced to the name of its class and the place in our code. Whatever libraries log is
-reduced the same way, since a traceback's message may quote a request.
+reduced the same way, since a traceback's message may quote a request. Neither arguments nor the
+environment change any of this.
 """
 
 import json
@@ -15,6 +16,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TextIO
 
+from lanai.cli.output import complain
 from lanai.errors import LanaiError, RefusalCode, Rejection, UsageError
 
 __all__ = ["Component", "Event", "EventLog", "Field"]
@@ -120,6 +122,7 @@ class EventLog:
         self._component = component
         self._stream = stream or sys.stderr
         self._clock = clock
+        self._serving = False
 
     def emit(
         self,
@@ -140,6 +143,16 @@ class EventLog:
             line |= _describe(error)
         self._stream.write(json.dumps(line, allow_nan=False) + "\n")
         self._stream.flush()
+
+    def serves(self) -> None:
+        """Requests are seen from here on: nothing is told in words any more."""
+        self._serving = True
+
+    def fail(self, error: LanaiError) -> None:
+        """This process ends by ``error``; a person who starts one is told in words, too."""
+        if not self._serving:
+            complain(error.message, hint=error.hint)
+        self.emit(Event.FAILED, error=error)
 
     def take_over_logging(self) -> None:
         """Reduce everything this process would log or print as a traceback to events."""

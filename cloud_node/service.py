@@ -29,7 +29,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from cloud_node.events import Component, Event, EventLog
 from cloud_node.identity import SERVER_OPTIONS
 from cloud_node.process import die_with_parent
-from lanai.cli.output import complain
 from lanai.errors import ConfigError, LanaiError
 
 __all__ = [
@@ -96,6 +95,7 @@ class Service:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
+        self.log.serves()
         self.log.emit(Event.READY)
 
     def catch_signals(self) -> None:
@@ -164,8 +164,7 @@ def main(
         # 4. and 5.
         asyncio.run(_run(body, config, Service(log, control=options.control)))
     except LanaiError as error:
-        complain(error.message, hint=error.hint)
-        log.emit(Event.FAILED, error=error)
+        log.fail(error)
         sys.exit(error.exit_code)
     log.emit(Event.STOPPED)
 

@@ -67,6 +67,7 @@ class _Serving:
         beating = None
         try:
             await self._connected.wait()
+            self._log.serves()
             await node.start()
             wire.send({**self._word(node, "ready"), "lacking": self._lacking})
             beating = asyncio.create_task(self._beat(wire, node))

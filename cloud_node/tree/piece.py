@@ -6,7 +6,8 @@
 4. Confine the process; in production, end when a protection is missing.
 5. Say ``ready`` with what the launcher needs to know, then serve.
 
-Exit codes are those of ``lanai.errors``. A piece prints nothing but events.
+Exit codes are those of ``lanai.errors``. A piece prints nothing but events, and why it could
+not start.
 """
 
 import signal
@@ -20,7 +21,6 @@ from cloud_node.events import Component, Event, EventLog, Field
 from cloud_node.process import die_with_parent
 from cloud_node.tree.doors import Door, Message
 from cloud_node.tree.state import PieceName
-from lanai.cli.output import complain
 from lanai.confinement import Confinement, confine
 from lanai.errors import ConfigError, LanaiError, UsageError
 
@@ -70,7 +70,8 @@ class Piece:
         return [str(protection) for protection in missing]
 
     def ready(self, **more: Any) -> None:
-        """Tell the launcher that this piece serves."""
+        """Tell the launcher that this piece serves. From here on it says events only."""
+        self.log.serves()
         self.wire.send({"kind": "ready", **more})
 
 
@@ -95,8 +96,7 @@ def main(arguments: Sequence[str]) -> None:
     except EOFError:  # the launcher is gone
         pass
     except LanaiError as error:
-        complain(error.message, hint=error.hint)
-        log.emit(Event.FAILED, error=error)
+        log.fail(error)
         sys.exit(error.exit_code)
 
 
