@@ -26,6 +26,7 @@ __all__ = [
 
 WeightForm = Literal["float32", "bfloat16", "int8", "int4"]
 _FEW_ROWS = 6  # measured: up to here the low-bit kernels beat the bfloat16 product
+_FEW_ROWS_BY_SLICES = 24  # and up to here one whose matrix must be made first, slice by slice
 
 
 class Linear(Protocol):
@@ -70,7 +71,8 @@ class Int8Linear:
         return cls(values, scale, bias, dense)
 
     def __call__(self, x: Tensor) -> Tensor:
-        if x.shape[0] <= _FEW_ROWS:
+        few = _FEW_ROWS_BY_SLICES if self._dense is None else _FEW_ROWS
+        if x.shape[0] <= few:
             y: Tensor = torch.ops.aten._weight_int8pack_mm(x, self.values, self.scale)
         elif self._dense is not None:
             y = functional.linear(x, self._dense)

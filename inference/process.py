@@ -70,8 +70,7 @@ class ProcessEngine:
         """Start a child that holds ``model``; return when it can serve.
 
         Workers reach the child through ``door``, see ``inference.door``; it stays the caller's to
-        close. ``environment`` is all that the child gets, with ``inference.spawn.FORGETFUL``;
-        ``None``: a copy of our own.
+        close. ``environment`` is all that the child gets; ``None``: a copy of our own.
 
         1  spawn, with one end of a socket pair
         2  order the model

@@ -1,6 +1,6 @@
 """The loop of the engine's process: its owner, the workers at its door, and the scheduler.
 
-    1  listen: to whoever has spoken; wait when nothing can run
+    1  listen: to whoever has spoken; wait when nothing can run, and forget meanwhile
     2  run one unit of work and tell its caller
     3  let go of those that are gone, spoke nonsense or do not read, and wipe their requests
 
@@ -19,6 +19,7 @@ from inference.door import Door
 from inference.engine import EngineInfo, Finished
 from inference.scheduler import Outcomes, RequestFailed, Scheduler
 from inference.wire import Message
+from lanai.erasure import return_freed_memory
 from lanai.errors import EngineCrashed
 
 __all__ = ["Serving"]
@@ -27,6 +28,9 @@ RECEIVE_BYTES: Final = 1 << 16
 LINK_LIMIT: Final = 256
 REQUEST_LIMIT: Final = 4
 """Live requests of one link; the owner has no limit."""
+
+RETURN_S: Final = 0.05
+"""Idle for so long, the process gives its freed memory back: the next request does not wait."""
 
 Ready = Callable[[], None]
 _GONE: Final = (EOFError, OSError, BufferError, EngineCrashed)
@@ -47,6 +51,8 @@ class Serving:
         self._arrived = owner.number
         self._lost: set[int] = set()
         self._retired = False
+        self._stale = False
+        """Whether freed memory may hold what was computed for a request."""
         self._selector = selectors.DefaultSelector()
         self._watch(owner)
         if door is not None:
@@ -65,10 +71,18 @@ class Serving:
         return self._retired and not self._owner.live and all(link.finished for link in links)
 
     def _listen(self, *, wait: bool) -> None:
-        for key, _ in self._selector.select(None if wait else 0):
+        heard = self._selector.select(self._patience() if wait else 0)
+        if wait and not heard:
+            return_freed_memory()
+            self._stale = False
+        for key, _ in heard:
             ready: Ready = key.data
             ready()
         self._drop_lost()
+
+    def _patience(self) -> float | None:
+        """Seconds to wait for somebody; ``None``: for ever. After a request that is not long."""
+        return RETURN_S if self._stale else None
 
     def _watch(self, caller: Caller) -> None:
         def ready() -> None:
@@ -150,6 +164,8 @@ class Serving:
             raise EngineCrashed("a request too many")
         caller.live.add(order.request_id)
         caller.served = True
+        # The device's own engine holds its user's text anyway, and gives pages back on its own.
+        self._stale = self._door is not None
         self._scheduler.submit(
             caller.key(order.request_id),
             order.prompt,

@@ -5,7 +5,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping
-from typing import Final
 
 from inference.dialogue import LoadFailure
 from inference.openmp import set_openmp
@@ -19,15 +18,7 @@ from lanai.errors import (
     UnsupportedModel,
 )
 
-__all__ = ["FORGETFUL", "load_error", "spawn_child"]
-
-FORGETFUL: Final[Mapping[str, str]] = {
-    "PYTHONMALLOC": "malloc",
-    "GLIBC_TUNABLES": "glibc.malloc.perturb=165:glibc.malloc.tcache_count=0",
-}
-"""glibc overwrites what is freed, Python's objects with it; what it keeps in its thread caches it
-would not, so they are off (The GNU C Library, 38.2). The second line: the first is that the engine
-overwrites ids itself."""
+__all__ = ["load_error", "spawn_child"]
 
 
 def spawn_child(
@@ -39,10 +30,9 @@ def spawn_child(
 ) -> "subprocess.Popen[bytes]":
     """A process that has ``theirs``, ``door``, and nothing else of ours.
 
-    ``environment`` ``None``: a copy of our own. An environment that is given is a node's, and
-    ``FORGETFUL`` is added to it. Raises ``EngineCrashed``.
+    ``environment`` ``None``: a copy of our own. Raises ``EngineCrashed``.
     """
-    given = dict(os.environ) if environment is None else {**FORGETFUL, **environment}
+    given = dict(os.environ if environment is None else environment)
     descriptors = [end.fileno() for end in (theirs, door) if end is not None]
     try:
         return subprocess.Popen(

@@ -71,9 +71,9 @@ def test_few_and_many_rows_agree(form: str, bias: bool) -> None:
 def test_int8_without_a_copy_computes_the_same() -> None:
     """A vocabulary kept in 8 bits alone gives prompts the product the copy would give."""
     matrix = PlainMatrix.of(torch.randn(80, 64))
-    x = torch.randn(16, 64).bfloat16()
+    x = torch.randn(32, 64).bfloat16()
     copied, sliced = (Int8Linear.of(matrix, keep_dense=keep) for keep in (True, False))
-    torch.testing.assert_close(copied(x), sliced(x))
+    torch.testing.assert_close(copied(x), sliced(x), rtol=1.6e-2, atol=1e-2)
 
 
 def test_rounding_to_four_bits_stays_within_half_a_step() -> None:
