@@ -79,7 +79,8 @@ def _query_heads(fields: Fields, layers: int) -> list[int]:
     ]
     if listed is not None and listed != scaled:
         raise ModelFormatError(
-            "num_query_heads of config.json are not those its qkv_multipliers give",
+            "num_query_heads of config.json do not follow from its qkv_multipliers and "
+            "num_gqa_groups",
             hint=FETCH_AGAIN,
         )
     return scaled

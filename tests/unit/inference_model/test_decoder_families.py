@@ -1,14 +1,12 @@
 """Each family with random weights against an implementation that is not ours."""
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import transformers
-from safetensors.torch import save_file
 from torch.nn import functional
 
 from inference.decoder import load_decoder
@@ -121,97 +119,6 @@ def test_bfloat16_follows_float32(tmp_path: Path) -> None:
         for decoder in [load_decoder(tmp_path, context_tokens=32, precision=precision)]  # type: ignore[arg-type]
     )
     assert functional.cosine_similarity(exact, rounded).item() > 0.99
-
-
-OPENELM = {
-    "model_type": "openelm",
-    "vocab_size": 96,
-    "model_dim": 64,
-    "head_dim": 16,
-    "num_transformer_layers": 3,
-    "num_query_heads": [2, 4, 6],
-    "num_kv_heads": [1, 2, 3],
-    "ffn_multipliers": [0.5, 1.3, 2.0],
-    "ffn_dim_divisor": 16,
-    "ffn_with_glu": True,
-    "activation_fn_name": "swish",
-    "normalization_layer_name": "rms_norm",
-    "normalize_qk_projections": True,
-    "share_input_output_layers": True,
-    "rope_freq_constant": 10000,
-    "max_context_length": 128,
-}
-OPENELM_FFN = [32, 80, 128]  # 0.5, 1.3 and 2.0 times 64, to the nearest 16
-
-
-def openelm_weights() -> dict[str, torch.Tensor]:
-    torch.manual_seed(3)
-    weights = {
-        "transformer.token_embeddings.weight": torch.randn(96, 64) * 0.3,
-        "transformer.norm.weight": 1 + torch.randn(64) * 0.2,
-    }
-    sizes = zip(OPENELM["num_query_heads"], OPENELM["num_kv_heads"], OPENELM_FFN, strict=True)  # type: ignore[call-overload]
-    for layer, (heads, kv_heads, ffn) in enumerate(sizes):
-        shapes = {
-            "attn.qkv_proj": ((heads + 2 * kv_heads) * 16, 64),
-            "attn.out_proj": (64, heads * 16),
-            "attn.q_norm": (16,),
-            "attn.k_norm": (16,),
-            "attn_norm": (64,),
-            "ffn_norm": (64,),
-            "ffn.proj_1": (2 * ffn, 64),
-            "ffn.proj_2": (64, ffn),
-        }
-        for name, shape in shapes.items():
-            noise = torch.randn(*shape) * 0.2
-            offset = 1 if len(shape) == 1 else 0
-            weights[f"transformer.layers.{layer}.{name}.weight"] = noise + offset
-    return weights
-
-
-def openelm_forward(weights: dict[str, torch.Tensor], ids: torch.Tensor) -> torch.Tensor:
-    """OpenELM after its paper, head by head and token by token, with complex rotations."""
-
-    def norm(x: torch.Tensor, name: str) -> torch.Tensor:
-        return x / (x.pow(2).mean(-1, keepdim=True) + 1e-6).sqrt() * weights[name + ".weight"]
-
-    def turn(x: torch.Tensor) -> torch.Tensor:
-        turns = 10000.0 ** -(torch.arange(8).double() / 8)
-        angles = torch.arange(len(x)).double()[:, None] * turns
-        spun = torch.complex(x[:, :8].double(), x[:, 8:].double()) * torch.exp(1j * angles)
-        return torch.cat([spun.real, spun.imag], -1).float()
-
-    x = weights["transformer.token_embeddings.weight"][ids]
-    sizes = zip(OPENELM["num_query_heads"], OPENELM["num_kv_heads"], strict=True)  # type: ignore[call-overload]
-    for layer, (heads, kv_heads) in enumerate(sizes):
-        prefix = f"transformer.layers.{layer}."
-        qkv = norm(x, prefix + "attn_norm") @ weights[prefix + "attn.qkv_proj.weight"].T
-        parts = qkv.view(len(ids), -1, 16).unbind(1)
-        seen = []
-        for head in range(heads):
-            pair = heads + head * kv_heads // heads
-            q = turn(norm(parts[head], prefix + "attn.q_norm"))
-            k = turn(norm(parts[pair], prefix + "attn.k_norm"))
-            later = torch.ones(len(ids), len(ids)).triu(1).bool()
-            weight = (q @ k.T / math.sqrt(16)).masked_fill(later, -math.inf).softmax(-1)
-            seen.append(weight @ parts[pair + kv_heads])
-        x = x + torch.cat(seen, -1) @ weights[prefix + "attn.out_proj.weight"].T
-        both = norm(x, prefix + "ffn_norm") @ weights[prefix + "ffn.proj_1.weight"].T
-        gate, up = both.chunk(2, -1)
-        x = x + (gate * gate.sigmoid() * up) @ weights[prefix + "ffn.proj_2.weight"].T
-    return norm(x, "transformer.norm") @ weights["transformer.token_embeddings.weight"].T
-
-
-def test_openelm_equals_a_plain_implementation(tmp_path: Path) -> None:
-    """Layers of different widths, fused projections, shared embeddings."""
-    weights = openelm_weights()
-    (tmp_path / "config.json").write_text(json.dumps(OPENELM))
-    save_file(weights, tmp_path / "model.safetensors")
-    decoder = load_decoder(tmp_path, context_tokens=64, precision="float32")
-    assert [shape.ffn_width for shape in decoder.config.shapes] == OPENELM_FFN
-    ids = torch.randint(0, 96, (33,))
-    found = decoder.forward(ids, decoder.new_cache(64), all_logits=True).logits
-    torch.testing.assert_close(found, openelm_forward(weights, ids), atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize(
