@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import grpc
 from grpc import aio
@@ -32,7 +32,7 @@ from cloud_node.node.load import Load
 from cloud_node.node.replies import replies
 from cloud_node.refusals import refusing
 from cloud_node.store import Store
-from cloud_node.tree.request_socket import code_of
+from cloud_node.tree.request_socket import code_of, longest_s
 from cloud_node.tree.summons import Summons
 from lanai.errors import CloudRefused, EnvelopeRejected, RefusalCode
 from protos.lanai.v1alpha import bundle_pb2, node_pb2
@@ -44,9 +44,6 @@ __all__ = ["Front", "Shared"]
 SERVICE = node_pb2.DESCRIPTOR.services_by_name["Node"].full_name
 BODY_S = 15.0
 """How long the header and the whole body may take to arrive."""
-SPARE_S: Final = 20.0
-"""Past twice the request's deadline. The worker keeps the deadline, and a constant stream may fill
-its bucket afterwards, which at most doubles it; one that takes longer is given up."""
 MILLISECONDS = 1000
 
 
@@ -122,7 +119,7 @@ class Front:
                             await asyncio.get_running_loop().sock_sendall(worker, chunk)
                     # 6.
                     patience.reschedule(None)
-                    async with asyncio.timeout(2 * self._shared.request_timeout_s + SPARE_S):
+                    async with asyncio.timeout(longest_s(self._shared.request_timeout_s)):
                         await self._pass_back(context, worker, received)
         except EnvelopeRejected as error:
             raise CloudRefused("rejected", refusal=code_of(error)) from None

@@ -22,6 +22,7 @@ __all__ = [
     "MAX_REPLY_BYTES",
     "REFUSED",
     "code_of",
+    "longest_s",
     "refuse",
     "request_pair",
     "word",
@@ -31,6 +32,16 @@ FRAME: Final = b"f"
 REFUSED: Final = b"r"
 DONE: Final = b"d"
 MAX_REPLY_BYTES: Final = 4096
+SPARE_S: Final = 20.0
+
+
+def longest_s(timeout_s: float) -> float:
+    """After how many seconds a request with this deadline is given up by front and kernel.
+
+    The worker keeps the deadline. A constant stream may fill its bucket afterwards, which at most
+    doubles it; then there is some room for a slow machine.
+    """
+    return 2 * timeout_s + SPARE_S
 
 
 def request_pair() -> tuple[socket.socket, socket.socket]:

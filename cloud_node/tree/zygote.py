@@ -87,11 +87,13 @@ class Zygote:
 class Forking:
     """A ``Birth`` by fork. Made before the process is confined: it keeps what it reads open.
 
-    ``strict`` workers refuse to read a request with a protection missing.
+    ``strict`` workers refuse to read a request with a protection missing. After ``seconds`` the
+    kernel ends a worker, whatever it is at.
     """
 
-    def __init__(self, *, strict: bool) -> None:
+    def __init__(self, *, strict: bool, seconds: float) -> None:
         self._strict = strict
+        self._seconds = seconds
         self._confinement = worker_confinement()
         prepare(self._confinement)
         self._tasks = os.open("/proc/self/task", os.O_RDONLY | os.O_DIRECTORY)
@@ -115,7 +117,7 @@ class Forking:
         # No exit handlers, no flush of what the parent buffered: the memory goes as it is.
         with suppress(BaseException):
             die_with_parent(parent)
-            _limit(born_with=pages * resource.getpagesize())
+            _limit(born_with=pages * resource.getpagesize(), seconds=self._seconds)
             # Other requests' sockets, and the doors of the zygote, are none of a worker's.
             granted = confine(self._confinement, keep=needed)
             if not (granted.missing and self._strict):
@@ -123,10 +125,11 @@ class Forking:
         os._exit(0)
 
 
-def _limit(*, born_with: int) -> None:
-    """Bounds of one request, beside its deadline."""
-    for number in (signal.SIGCHLD, signal.SIGTERM):
+def _limit(*, born_with: int, seconds: float) -> None:
+    """Bounds of one request, beside the deadline that it keeps by itself."""
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
     for kind, limit in (
         (resource.RLIMIT_AS, born_with + WORKER_MEMORY_BYTES),
         (resource.RLIMIT_FSIZE, 0),

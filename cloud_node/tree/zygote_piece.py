@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cloud_node.tree.confinements import zygote_confinement
 from cloud_node.tree.piece import Piece
+from cloud_node.tree.request_socket import longest_s
 from cloud_node.tree.worker import Room
 from cloud_node.tree.zygote import Forking, Zygote
 from cloud_node.tree.zygote_loop import zygote_loop
@@ -21,7 +22,9 @@ def run(piece: Piece) -> None:
     if piece.door is None:
         raise UsageError("a zygote needs a door")
     order = piece.order
-    forking = Forking(strict=order["profile"] == "production")
+    forking = Forking(
+        strict=order["profile"] == "production", seconds=longest_s(order["request_timeout_s"])
+    )
     text = load_text_model(Path(order["model_folder"]))
     room = Room(
         text=text,

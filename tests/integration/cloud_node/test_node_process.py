@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -218,41 +218,49 @@ async def test_a_worker_that_dies_takes_its_own_request_only(site: Site) -> None
     """Killed mid-request, its call breaks; the request beside it ends whole."""
     _, launcher = await start_launcher(site)
     started = await launcher.start()
-    node = await site.only_node()
-    zygote = started.pieces["zygote"]
-    sealed = [seal([node], "one", max_tokens=400), seal([node], "two", max_tokens=400)]
-    second = answers(started.address or "", node, sealed[1])
-    await anext(second)
-    before = tree(zygote)
-    first = answers(started.address or "", node, sealed[0])
-    await anext(first)
-    (worker,) = tree(zygote) - before
-    os.kill(worker, signal.SIGKILL)
-    with pytest.raises(grpc.aio.AioRpcError) as broken:
-        async for _ in first:
-            pass
+    node, zygote = await site.only_node(), started.pieces["zygote"]
+    with stopped(started.pieces["engine"]):
+        second = asyncio.create_task(collected(started.address, node, "two"))
+        await site.until(lambda: len(tree(zygote)) == 2)
+        before = tree(zygote)
+        first = asyncio.create_task(collected(started.address, node, "one"))
+        await site.until(lambda: len(tree(zygote)) == 3)
+        (worker,) = tree(zygote) - before
+        os.kill(worker, signal.SIGKILL)
+        with pytest.raises(grpc.aio.AioRpcError) as broken:
+            await first
     assert broken.value.details() == "internal"
-    assert [frame async for frame in second][-1].HasField("final")
-    assert not sealed[0].opener.finished
+    assert (await second)[-1].HasField("final")
 
 
 async def test_workers_end_with_their_requests(site: Site) -> None:
     """One process for each live request, none when it was answered or its device left."""
     _, launcher = await start_launcher(site)
     started = await launcher.start()
-    node = await site.only_node()
-    zygote = started.pieces["zygote"]
-    streams = [
-        answers(started.address or "", node, seal([node], "long", max_tokens=400)) for _ in range(3)
-    ]
-    for stream in streams:
-        await anext(stream)
-    assert len(tree(zygote)) == 1 + len(streams)
-    await streams[0].aclose()
-    for stream in streams[1:]:
-        async for _ in stream:
-            pass
+    node, zygote = await site.only_node(), started.pieces["zygote"]
+    with stopped(started.pieces["engine"]):
+        asking = [asyncio.create_task(collected(started.address, node, "Hello")) for _ in range(3)]
+        await site.until(lambda: len(tree(zygote)) == 1 + len(asking))
+        asking[0].cancel()
+        await site.until(lambda: len(tree(zygote)) == len(asking))
+    for one in asking[1:]:
+        assert (await one)[-1].HasField("final")
     await site.until(lambda: tree(zygote) == {zygote})
+
+
+@contextlib.contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """A process that does nothing for the length of the block."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+async def collected(address: str, node: VerifiedNode, text: str) -> list[Any]:
+    """Every frame of one answer."""
+    return [frame async for frame in answers(address, node, seal([node], text))]
 
 
 async def test_the_engine_is_replaced_without_dropping_a_request(site: Site) -> None:
