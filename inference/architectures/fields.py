@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeGuard
 
 from lanai.errors import ModelFormatError, UnsupportedModel
 
@@ -35,7 +35,7 @@ class Fields:
     def whole(self, key: str, default: int | None = None) -> int:
         """An integer; sizes are checked where they are used together."""
         value = self._read(key, default)
-        if type(value) is not int:
+        if not _whole(value):
             raise self.wrong(key, "a whole number")
         return value
 
@@ -57,7 +57,7 @@ class Fields:
 
     def wholes(self, key: str) -> list[int]:
         items = self._items(key)
-        if not all(type(item) is int for item in items):
+        if not all(map(_whole, items)):
             raise self.wrong(key, "a list of whole numbers")
         return items
 
@@ -106,7 +106,7 @@ class Fields:
         return items
 
     def _number(self, key: str, value: object) -> float:
-        if type(value) is int and abs(value) < 1 << 53:
+        if _whole(value):
             return float(value)
         if type(value) is not float or not math.isfinite(value):
             raise self.wrong(key, "a finite number")
@@ -117,3 +117,8 @@ class Fields:
         if value is None and default is None:
             raise ModelFormatError(f"{self._of} lacks {key}", hint=FETCH_AGAIN)
         return default if value is None else value
+
+
+def _whole(value: object) -> TypeGuard[int]:
+    """An integer, no boolean, that arithmetic with real numbers keeps as it is."""
+    return type(value) is int and abs(value) < 1 << 53

@@ -89,7 +89,7 @@ def test_a_folder_packs_and_runs(
 
 
 def test_the_270m_shape_is_measured(kernels: Kernels, tmp_path: Path) -> None:
-    """271 M random weights at 2 to 4 bits: rates of a prompt and of single tokens in the kernels."""
+    """271 M random weights at 2 to 4 bits: rates of prompt and single tokens in the kernels."""
     config = config_of_huggingface(openelm_settings("OpenELM-270M"))
     assert runs_compiled(config)
     file = PackedFile.open(write_tiny_packed(tmp_path / "p", config, group=64))
