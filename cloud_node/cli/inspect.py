@@ -10,7 +10,14 @@ from typing import Any
 
 import click
 
-from cloud_node.inspection import Comparison, InspectedNode, LogCopy, MeasuredHere, compare
+from cloud_node.inspection import (
+    EVENTS,
+    Comparison,
+    InspectedNode,
+    LogCopy,
+    MeasuredHere,
+    compare,
+)
 from cloud_node.inspection import open_inspection as start
 from cloud_node.node.config import NodeConfig
 from inference.catalog import Catalog
@@ -35,6 +42,7 @@ __all__ = ["node"]
 
 MAX_CONFIG_CHARACTERS = 256 * 1024
 WATCH_S = 0.5
+SHOWN_EVENTS = 8
 existing = click.Path(exists=True, dir_okay=False, path_type=Path)
 folder_type = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -183,20 +191,35 @@ async def _run(asked: _Asked, *, as_json: bool) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     # A short path: sockets live below it.
     with tempfile.TemporaryDirectory(prefix="lanai-") as name:
-        async with start(
-            Path(name),
-            asked.comparison,
-            asked.settings,
-            asked.log,
-            asked.root,
-            model_folder=asked.model_folder,
-            threads=asked.threads,
-        ) as inspected:
-            _tell(asked, inspected, as_json=as_json)
-            while not stopping.is_set():
-                if inspected.died:
-                    raise CloudUnavailable("the node gave up", hint="its last events say why")
-                await _wait(stopping, WATCH_S)
+        try:
+            await _serve(asked, Path(name), stopping, as_json=as_json)
+        except CloudUnavailable:
+            # Its folder goes with it, and somebody has to know what was in there.
+            for line in _last_events(Path(name)):
+                say(line)
+            raise
+
+
+async def _serve(asked: _Asked, folder: Path, stopping: asyncio.Event, *, as_json: bool) -> None:
+    async with start(
+        folder,
+        asked.comparison,
+        asked.settings,
+        asked.log,
+        asked.root,
+        model_folder=asked.model_folder,
+        threads=asked.threads,
+    ) as inspected:
+        _tell(asked, inspected, as_json=as_json)
+        while not stopping.is_set():
+            if inspected.died:
+                raise CloudUnavailable("the node gave up", hint="its last events say why")
+            await _wait(stopping, WATCH_S)
+
+
+def _last_events(folder: Path) -> list[str]:
+    path = folder / EVENTS
+    return path.read_text(encoding="utf-8").splitlines()[-SHOWN_EVENTS:] if path.exists() else []
 
 
 def _tell(asked: _Asked, node: InspectedNode, *, as_json: bool) -> None:

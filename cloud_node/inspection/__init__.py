@@ -7,9 +7,10 @@ and the evidence is signed by a key made for it, so that no device of the root s
 
 from cloud_node.inspection.comparison import Comparison, MeasuredHere, compare
 from cloud_node.inspection.log_copy import LogCopy
-from cloud_node.inspection.running import InspectedNode, open_inspection
+from cloud_node.inspection.running import EVENTS, InspectedNode, open_inspection
 
 __all__ = [
+    "EVENTS",
     "Comparison",
     "InspectedNode",
     "LogCopy",

@@ -37,11 +37,13 @@ from trust.bundle import NodeBundle
 from trust.root import Endpoint, TrustRoot
 from trust.verification import NodeVerifier
 
-__all__ = ["InspectedNode", "open_inspection"]
+__all__ = ["EVENTS", "InspectedNode", "open_inspection"]
 
 START_S: Final = 120.0
 END_S: Final = 5.0
 NAME: Final = "inspected"
+EVENTS: Final = "events.jsonl"
+"""In the folder of the inspection: what its processes say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +82,7 @@ async def open_inspection(
     Called on the main thread: what is started ends with it. Raises ``ConfigError``,
     ``CloudUnavailable``, ``StoreError``, ``EvidenceRejected``.
     """
-    events_file = folder / "events.jsonl"
+    events_file = folder / EVENTS
     async with AsyncExitStack() as closing:
         stream = closing.enter_context(events_file.open("a", encoding="utf-8"))
         events = EventLog(Component.LAUNCHER, stream=stream)

@@ -69,18 +69,29 @@ def publish(world: UnsafeTrustWorld, folder: Path, leaves: list[bytes]) -> None:
         log.publish(note)
 
 
-@pytest.fixture
-def published(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Published:
+def operated(place: Path, model: Path, *, context_tokens: int = 512) -> Published:
     """A production root, whose log names what is installed here between two other leaves."""
-    monkeypatch.setenv("LANAI_HOME", str(tmp_path / "home"))
     world = UnsafeTrustWorld(now=int(time.time()))
-    record = replace(unsafe_release(context_tokens=512), model="tiny")
-    release = MeasuredHere.of(tiny_model, SETTINGS).like(record)
-    folder, root = tmp_path / "log", tmp_path / "root.json"
+    record = replace(unsafe_release(context_tokens=context_tokens), model="tiny")
+    release = MeasuredHere.of(model, SETTINGS).like(record)
+    folder, root = place / "log", place / "root.json"
     other = replace(release, software="0" * 64, weights="1" * 64)
     publish(world, folder, [b"a leaf", release.canonical(), other.canonical()])
-    root.write_text(replace(world.root, profile="production", evidence=One(HARDWARE)).to_json())
-    return Published(log=folder, root=root, model=tiny_model, index=1, release=release)
+    elsewhere = replace(world.root.relay, address="relay.example:443")
+    policy = replace(world.root, profile="production", relay=elsewhere, evidence=One(HARDWARE))
+    root.write_text(policy.to_json())
+    return Published(log=folder, root=root, model=model, index=1, release=release)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LANAI_HOME", str(tmp_path / "home"))
+    return tmp_path
+
+
+@pytest.fixture
+def published(home: Path, tiny_model: Path) -> Published:
+    return operated(home, tiny_model)
 
 
 def started(published: Published, talk: Path) -> tuple[subprocess.Popen[str], dict[str, Any]]:
@@ -191,3 +202,14 @@ def test_another_leaf_can_be_named(
     assert run(published.options("--release", "2")) == 10
     values = json.loads(capsys.readouterr().out)
     assert (values["release"], values["differs"]) == (2, ["software", "weights"])
+
+
+def test_a_node_that_does_not_start_says_why(
+    home: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A record asks for more context than the model has: its last events are shown, exit 1."""
+    assert run(operated(home, tiny_model, context_tokens=1 << 20).options()) == 1
+    output = capsys.readouterr()
+    assert '"event": "failed"' in output.err
+    assert "did not become ready" in output.err
+    assert output.out == ""
