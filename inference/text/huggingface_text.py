@@ -35,6 +35,11 @@ def read_huggingface(folder: Path) -> TextParts:
 
 def _vocabulary(path: Path, template: str | None) -> Vocabulary:
     """The tokenizer with every control token marked special, and special tokens not matched."""
+    if not path.is_file():
+        raise ModelFormatError(
+            f"{path.parent} holds no tokenizer.json",
+            hint="put the one of its family there: OpenELM's is LLaMA's, of 32,000 tokens",
+        )
     document = read_json(path)
     try:
         control: dict[str, int] = {}

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from inference.architectures import DecoderWeights, config_of_huggingface
+from inference.architectures.recorded import config_from_json, config_to_json
 from inference.decoder import load_decoder
 from inference.loading import Forms, build
 from inference.matrix import Matrix, PlainMatrix
@@ -185,3 +186,10 @@ def test_newer_files_say_the_same(tmp_path: Path) -> None:
     newer = json.loads((tmp_path / "config.json").read_text())
     assert "rope_parameters" in newer
     assert config_of_huggingface(newer) == config_of_huggingface(SHRUNK["llama"])
+
+
+@pytest.mark.parametrize("family", PUBLISHED)
+def test_a_packed_file_carries_the_settings(family: str) -> None:
+    """As JSON and back they are the same, the scaling of the rotation with them."""
+    config = config_of_huggingface(PUBLISHED[family][0])
+    assert config_from_json(json.loads(json.dumps(config_to_json(config)))) == config

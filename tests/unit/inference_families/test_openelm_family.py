@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from inference.architectures import DecoderWeights, config_of_huggingface
+from inference.architectures.recorded import config_from_json, config_to_json
 from inference.decoder import load_decoder
 from inference.loading import Forms, build
 from inference.matrix import Matrix, PlainMatrix
@@ -22,6 +23,7 @@ from inference.testing.random_openelm import (
     write_random_openelm,
 )
 from inference.text import load_text_model
+from lanai.errors import ModelFormatError
 
 # What the paper rounds to 271 M, 457 M, 1.08 B and 3.04 B.
 PARAMETERS = {
@@ -227,3 +229,19 @@ def test_the_tokenizer_is_of_llamas_form(tmp_path: Path) -> None:
     assert max(ids) >= 3 + 256  # pieces, not bytes alone
     stream = text.decoder()
     assert "".join([*map(stream.push, ids), stream.finish()]).lstrip() == said
+
+
+def test_a_folder_without_a_tokenizer_says_whose_to_take(tmp_path: Path) -> None:
+    """The published folders hold none: the error's hint says where it comes from."""
+    (tmp_path / "config.json").write_text(json.dumps(SMALL))
+    with pytest.raises(ModelFormatError, match="tokenizer") as caught:
+        load_text_model(tmp_path)
+    assert "LLaMA" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("member", MEMBERS[::2])
+def test_a_packed_file_carries_the_settings(member: str) -> None:
+    """As JSON and back they are the same, a shape for each run of equal layers."""
+    config = config_of_huggingface(openelm_settings(member))
+    written = json.loads(json.dumps(config_to_json(config)))
+    assert config_from_json(written) == config
