@@ -4,18 +4,18 @@ What each party may see is no longer kept apart by the kernel, hence the name.
 """
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from typing import Any
 
 from cloud_node.events import EventLog
 from cloud_node.node.keyholding import Keyholding
 from cloud_node.testing.engine_threads import EngineThreads
-from cloud_node.tree.doors import Door
+from cloud_node.tree.doors import Door, Message
 from cloud_node.tree.keyholder import Keyholder
 from cloud_node.tree.keyholder_loop import KeyholderLoop
-from cloud_node.tree.worker import Room
+from cloud_node.tree.worker import Room, work
 from cloud_node.tree.zygote import Zygote
 from cloud_node.tree.zygote_loop import zygote_loop
 from inference.dialogue import info_message
@@ -25,6 +25,22 @@ from trust.attestation.evidence import Attester
 __all__ = ["UnsafeThreadTree"]
 
 JOIN_S = 10.0
+
+
+class _ThreadNursery:
+    """Workers that are threads."""
+
+    def __init__(self, room: Room, start: Callable[[Callable[[], None]], None]) -> None:
+        self._room = room
+        self._start = start
+
+    def send_out(self, message: Message, descriptors: Sequence[int]) -> None:
+        """See ``Nursery``."""
+        own = [os.dup(descriptor) for descriptor in descriptors]
+        self._start(lambda: work(self._room, message, own))
+
+    def close(self) -> None:
+        """Nobody waits."""
 
 
 class UnsafeThreadTree:
@@ -44,7 +60,7 @@ class UnsafeThreadTree:
         self._wires: list[Door] = []
         self._engines: list[EngineThreads] = []
         keyholder = Keyholder(attesters, clock=clock)
-        zygote = Zygote(room, self._birth)
+        zygote = Zygote(_ThreadNursery(room, self._start))
 
         def hold(door: Door, wire: Door) -> None:
             KeyholderLoop(keyholder, door, wire, log).run()
@@ -91,15 +107,6 @@ class UnsafeThreadTree:
 
         self._start(run)
         return entrance, ours
-
-    def _birth(self, work: Callable[[], None], held: ExitStack, _needed: tuple[int, ...]) -> None:
-        owned = held.pop_all()
-
-        def run() -> None:
-            with owned:
-                work()
-
-        self._start(run)
 
     def _start(self, run: Callable[[], Any]) -> None:
         thread = threading.Thread(target=run, daemon=True)

@@ -13,26 +13,31 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Final
 
 from google.protobuf.message import DecodeError
 
 from cloud_node.tree.answering import Answering, failure_code
+from cloud_node.tree.doors import Message, close_all
 from cloud_node.tree.outlet import FrontLeft, Outlet
 from cloud_node.tree.request import read_request
 from cloud_node.tree.request_socket import code_of, refuse
 from cloud_node.tree.summons import Summons
 from cloud_node.tree.timeline import Timeline
-from inference.guided import Guide
+from inference.dialogue import parse_info
+from inference.guided import Guide, plain_answer
 from inference.link import EngineLink
-from inference.text import TextModel
+from inference.text import ChatMessage, TextModel
+from inference.wire import Message as EngineMessage
+from lanai.content import Content
 from lanai.errors import CloudRefused, EnvelopeRejected, RefusalCode, Rejection
 from lanai.telemetry import Span
 from protos.lanai.v1alpha import envelope_pb2
 from trust.envelope import MAX_CHUNKS, OpenRequest, SealedChunk
 
-__all__ = ["Room", "Worker"]
+__all__ = ["Room", "Worker", "rehearse", "work"]
 
 SECRET_BYTES: Final = 64
 MAX_CHUNK_MESSAGE_BYTES: Final = 66 * 1024
@@ -157,6 +162,33 @@ class Worker:
                     outlet.add(frame, last=frame.HasField("final"))
                 if answering.finished:
                     break
+
+
+def work(room: Room, message: Message, descriptors: list[int]) -> None:
+    """Run the request that came with these: its socket, its secret's pipe, its engine's link."""
+    with ExitStack() as held:
+        held.callback(close_all, descriptors)
+        if len(descriptors) != 3:
+            return
+        request, secret, link = descriptors
+        front = held.enter_context(socket.socket(fileno=os.dup(request)))
+        info = parse_info(EngineMessage(kind="ready", fields=message["engine"]))
+        engine = held.enter_context(closing(EngineLink(socket.socket(fileno=os.dup(link)), info)))
+        try:
+            summons = Summons.parse(message)
+        except EnvelopeRejected as error:
+            refuse(front, code_of(error))
+            return
+        Worker(room, summons, front, engine).run(secret)
+
+
+def rehearse(room: Room) -> None:
+    """Touch what a request will touch, with words of nobody's.
+
+    The pages are then this process's own before a request's time is counted.
+    """
+    ids = room.text.render((ChatMessage(role="user", text=Content("Hello")),))
+    plain_answer(room.text).push(ids[-1])
 
 
 def _chunk(data: bytes) -> SealedChunk:

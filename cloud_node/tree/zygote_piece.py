@@ -5,10 +5,11 @@ import signal
 from pathlib import Path
 
 from cloud_node.tree.confinements import zygote_confinement
+from cloud_node.tree.nursery import ForkingNursery
 from cloud_node.tree.piece import Piece
 from cloud_node.tree.request_socket import longest_s
 from cloud_node.tree.worker import Room
-from cloud_node.tree.zygote import Forking, Zygote
+from cloud_node.tree.zygote import Zygote
 from cloud_node.tree.zygote_loop import zygote_loop
 from inference.guided import Guide
 from inference.text import load_text_model
@@ -22,9 +23,6 @@ def run(piece: Piece) -> None:
     if piece.door is None:
         raise UsageError("a zygote needs a door")
     order = piece.order
-    forking = Forking(
-        strict=order["profile"] == "production", seconds=longest_s(order["request_timeout_s"])
-    )
     text = load_text_model(Path(order["model_folder"]))
     room = Room(
         text=text,
@@ -33,13 +31,19 @@ def run(piece: Piece) -> None:
         context_tokens=order["context_tokens"],
         timeout_s=order["request_timeout_s"],
     )
+    nursery = ForkingNursery(
+        room,
+        strict=order["profile"] == "production",
+        seconds=longest_s(order["request_timeout_s"]),
+    )
     # The kernel reaps workers; nobody waits for them.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     # What is warm stays shared between workers: the collector would touch all of it.
     gc.collect()
     gc.freeze()
     lacking = piece.confine(
-        zygote_confinement(), profile=order["profile"], keep=forking.descriptors
+        zygote_confinement(), profile=order["profile"], keep=nursery.descriptors
     )
+    nursery.fill()
     piece.ready(lacking=lacking)
-    zygote_loop(Zygote(room, forking), piece.door, piece.wire)
+    zygote_loop(Zygote(nursery), piece.door, piece.wire)

@@ -17,6 +17,7 @@ import pytest
 
 from cloud_node.identity import certificate_pem, open_channel
 from cloud_node.launcher_client import LauncherClient
+from cloud_node.tree.nursery import SPARES
 from protos.lanai.v1alpha import bundle_pb2, envelope_pb2, node_pb2, node_pb2_grpc
 from trust.envelope import SealedChunk, SealedRequest, seal_request
 from trust.verification import VerifiedNode
@@ -221,11 +222,10 @@ async def test_a_worker_that_dies_takes_its_own_request_only(site: Site) -> None
     node, zygote = await site.only_node(), started.pieces["zygote"]
     with stopped(started.pieces["engine"]):
         second = asyncio.create_task(collected(started.address, node, "two"))
-        await site.until(lambda: len(tree(zygote)) == 2)
-        before = tree(zygote)
+        (other,) = await site.until(lambda: workers(zygote))
         first = asyncio.create_task(collected(started.address, node, "one"))
-        await site.until(lambda: len(tree(zygote)) == 3)
-        (worker,) = tree(zygote) - before
+        await site.until(lambda: len(workers(zygote)) == 2)
+        (worker,) = workers(zygote) - {other}
         os.kill(worker, signal.SIGKILL)
         with pytest.raises(grpc.aio.AioRpcError) as broken:
             await first
@@ -234,18 +234,44 @@ async def test_a_worker_that_dies_takes_its_own_request_only(site: Site) -> None
 
 
 async def test_workers_end_with_their_requests(site: Site) -> None:
-    """One process for each live request, none when it was answered or its device left."""
+    """A process of its own for each live request, and none of them has a second one."""
     _, launcher = await start_launcher(site)
     started = await launcher.start()
     node, zygote = await site.only_node(), started.pieces["zygote"]
     with stopped(started.pieces["engine"]):
-        asking = [asyncio.create_task(collected(started.address, node, "Hello")) for _ in range(3)]
-        await site.until(lambda: len(tree(zygote)) == 1 + len(asking))
+        asking = [asyncio.create_task(collected(started.address, node, "Hello")) for _ in range(5)]
+        await site.until(lambda: len(workers(zygote)) == len(asking))
+        at_work = workers(zygote)
         asking[0].cancel()
-        await site.until(lambda: len(tree(zygote)) == len(asking))
+        await site.until(lambda: len(workers(zygote)) == len(asking) - 1)
     for one in asking[1:]:
         assert (await one)[-1].HasField("final")
-    await site.until(lambda: tree(zygote) == {zygote})
+    await site.until(lambda: not at_work & parents().keys())
+    await site.until(lambda: len(tree(zygote)) == 1 + SPARES)
+
+
+async def test_a_spare_that_dies_is_missed_by_nobody(site: Site) -> None:
+    """Spares killed while they wait: the next request gets another worker."""
+    _, launcher = await start_launcher(site)
+    started = await launcher.start()
+    node, zygote = await site.only_node(), started.pieces["zygote"]
+    spares = tree(zygote) - {zygote}
+    for pid in spares:
+        os.kill(pid, signal.SIGKILL)
+    await site.until(lambda: not spares & parents().keys())
+    assert (await collected(started.address, node, "Hello"))[-1].HasField("final")
+
+
+def workers(zygote: int) -> set[int]:
+    """Those of its children that have a request: a socket to the front and one to the engine."""
+    return {pid for pid in tree(zygote) - {zygote} if sockets(pid) > 1}
+
+
+def sockets(pid: int) -> int:
+    with contextlib.suppress(OSError):
+        links = [os.readlink(entry) for entry in (Path("/proc") / str(pid) / "fd").iterdir()]
+        return sum(link.startswith("socket:") for link in links)
+    return 0
 
 
 @contextlib.contextmanager
@@ -319,7 +345,7 @@ async def test_nothing_survives_the_launcher(site: Site, number: signal.Signals)
     process, launcher = await start_launcher(site)
     await launcher.start()
     family = tree(process.pid)
-    assert len(family) == 5
+    assert len(family) == 5 + SPARES
     process.send_signal(number)
     await process.wait()
     await site.until(lambda: not family & parents().keys())

@@ -21,14 +21,24 @@ from lanai.errors import ConfigError
 
 ZYGOTE = """
 import os, sys
-import cloud_node.tree.zygote as zygote
+import cloud_node.tree.nursery as nursery
 from lanai.confinement import Granted
 
-zygote.confine = lambda *_, **__: Granted.of(frozenset())
+nursery.confine = lambda *_, **__: Granted.of(frozenset())
+nursery.rehearse = lambda room: None
+nursery.work = lambda room, message, descriptors: os.write(descriptors[0], b"worked")
 reading, writing = os.pipe()
-birth = zygote.Forking(strict=bool(sys.argv[1]), seconds=30.0)
-birth(lambda: os.write(writing, b"worked"), None, (writing,))
-os.wait()
+workers = nursery.ForkingNursery(None, strict=bool(sys.argv[1]), seconds=30.0)
+try:
+    workers.send_out({}, [writing])
+except ConnectionError:
+    pass
+workers.close()
+while True:
+    try:
+        os.wait()
+    except ChildProcessError:
+        break
 os.close(writing)
 print(os.read(reading, 16).decode())
 """
