@@ -250,7 +250,7 @@ async def _targets(cluster: Any, requests: list[list[gateway_pb2.Opaque]]) -> di
     """Everything of the cluster that is not Ray's own."""
     layout = cluster.layout
     said = await LauncherClient(socket=layout.socket("launcher-0")).status()
-    workers = _children(said.pieces["zygote"])
+    workers = [pid for pid in _children(said.pieces["zygote"]) if _sockets(pid) > 1]
     assert len(workers) == 1, "the marked request's"
     processes = {entry.role: entry.pid for entry in cluster.entries()}
     processes |= {str(name): pid for name, pid in said.pieces.items()} | {"worker": workers[0]}
@@ -270,6 +270,12 @@ async def _targets(cluster: Any, requests: list[list[gateway_pb2.Opaque]]) -> di
         "requests": [*passed, _forged(passed[0])],
         "survive": True,
     }
+
+
+def _sockets(pid: int) -> int:
+    """One is that of a worker that waits; with a request it has one to each side."""
+    links = [os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()]
+    return sum(link.startswith("socket:") for link in links)
 
 
 async def _certificate(cluster: Any) -> str:
