@@ -62,7 +62,8 @@ class ForkingNursery:
         else:
             if not _handed(self._fork(), message, descriptors):
                 raise ConnectionError
-        self.fill()
+        with suppress(OSError):  # the request is on its way; the next one tries again
+            self.fill()
 
     def close(self) -> None:
         while self._spares:
