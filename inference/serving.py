@@ -29,8 +29,9 @@ LINK_LIMIT: Final = 256
 REQUEST_LIMIT: Final = 4
 """Live requests of one link; the owner has no limit."""
 
-RETURN_S: Final = 0.05
-"""Idle for so long, the process gives its freed memory back: the next request does not wait."""
+RETURN_S: Final = 1.0
+"""Idle for so long, the process gives its freed memory back. The next request then meets pages
+that are new: some milliseconds more before its first token."""
 
 Ready = Callable[[], None]
 _GONE: Final = (EOFError, OSError, BufferError, EngineCrashed)
