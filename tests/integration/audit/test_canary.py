@@ -42,7 +42,7 @@ async def test_a_leak_is_found(audited_cluster, plant, tmp_path: Path) -> None:
 
 async def test_requests_leave_no_processes_and_no_descriptors(audited_cluster) -> None:
     """A hundred requests, some cancelled and some refused: every piece counts as before."""
-    report = await soak(audited_cluster, requests=100, warm_up=20)
+    report = await soak(audited_cluster, requests=100, warm_up=150)
     for piece in report.to_json()["pieces"]:
         for counts in (piece["processes"], piece["descriptors"]):
             assert counts[0] == counts[1], piece
