@@ -4,7 +4,15 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 
-from inference.engine import Event, Finished, FinishReason, GenerateOptions, Prefilled, Token
+from inference.engine import (
+    EngineInfo,
+    Event,
+    Finished,
+    FinishReason,
+    GenerateOptions,
+    Prefilled,
+    Token,
+)
 
 __all__ = ["Pace", "PacedEngine"]
 
@@ -18,14 +26,22 @@ class Pace:
 
 
 class PacedEngine:
-    """``submit`` and ``close`` of an ``Engine``. ``pace`` may be changed between requests."""
+    """``info``, ``submit`` and ``close`` of an ``Engine``. ``pace`` may be changed between requests."""
 
-    def __init__(self, token_id: int, pace: Pace) -> None:
+    def __init__(self, token_id: int, pace: Pace, *, vocabulary: int) -> None:
         self._token_id = token_id
         self.pace = pace
+        self.info = EngineInfo(
+            architecture="paced",
+            vocabulary=vocabulary,
+            width=0,
+            context_tokens=0,
+            weights_sha256="",
+            device="cpu",
+        )
 
     async def submit(
-        self, ids: Sequence[int], options: GenerateOptions
+        self, ids: Sequence[int], options: GenerateOptions, *, constraint: None = None
     ) -> AsyncGenerator[Event, None]:
         """As many tokens as are asked for, each when due: a model does not wait for the path."""
         pace, loop = self.pace, asyncio.get_running_loop()

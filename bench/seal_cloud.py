@@ -95,7 +95,7 @@ async def _run(kind: str, folder: Path, model: Path) -> None:
     engines: list[PacedEngine] = []
 
     async def start() -> Any:
-        engines.append(PacedEngine(token_id, Pace()))
+        engines.append(PacedEngine(token_id, Pace(), vocabulary=text.vocabulary))
         return engines[-1]
 
     opened = _plain(folder, text, start) if kind == "plain" else _sealed(folder, text, start)
