@@ -26,7 +26,7 @@ class Pace:
 
 
 class PacedEngine:
-    """``info``, ``submit`` and ``close`` of an ``Engine``. ``pace`` may be changed between requests."""
+    """Part of an ``Engine``. ``pace`` may be changed between requests."""
 
     def __init__(self, token_id: int, pace: Pace, *, vocabulary: int) -> None:
         self._token_id = token_id
