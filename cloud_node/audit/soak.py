@@ -33,6 +33,8 @@ MEMORY_GROWTH: Final = 0.02
 KEEPS_MARKS_OF_SPENDING: Final = "store valkey-server"
 WARM_SIDE_BY_SIDE: Final = 16
 SIDE_BY_SIDE: Final = 4
+LOOKS, LOOK_S = 3, 0.03
+"""The fewest descriptors of some looks: the supervisor's connection comes and goes."""
 MIX: Final = (*(Kind.SHORT for _ in range(8)), Kind.CANCELLED, Kind.BAD_FIELD)
 Note = Callable[[str], None]
 
@@ -156,13 +158,18 @@ async def _run(
 def _footprint(process: ClusterProcess) -> Footprint:
     folder = Path(f"/proc/{process.pid}")
     try:
-        descriptors = sum(1 for _ in (folder / "fd").iterdir())
+        descriptors = min(_open_descriptors(folder) for _ in range(LOOKS))
         rollup = (folder / "smaps_rollup").read_text()
     except PermissionError:
         raise AuditError(f"{process.name} may not be looked at", hint="run as root") from None
     sizes = dict(line.split(":", 1) for line in rollup.splitlines()[1:])
     pages = sum(int(sizes[name].split()[0]) << 10 for name in ("Anonymous", "Swap"))
     return Footprint(processes=1, descriptors=descriptors, memory_bytes=pages)
+
+
+def _open_descriptors(folder: Path) -> int:
+    time.sleep(LOOK_S)
+    return sum(1 for _ in (folder / "fd").iterdir())
 
 
 def _growth(old: Footprint, new: Footprint) -> float:
