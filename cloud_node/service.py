@@ -1,6 +1,6 @@
 """How every cloud process starts and ends.
 
-    python -m cloud_node.<module> --config FILE.json [--parent PID] [--control FD]
+    python -m cloud_node.<module> --config FILE.json [--parent PID]
 
 1. Read the configuration strictly: an unknown key, a missing key or a wrong type ends the process.
 2. Tie the process to its parent, when one is named.
@@ -81,10 +81,8 @@ def load_config(kind: type[C], path: Path) -> C:
 class Service:
     """One running process: its event log, its stop signal and its ready line."""
 
-    def __init__(self, log: EventLog, *, control: int | None = None) -> None:
+    def __init__(self, log: EventLog) -> None:
         self.log = log
-        self.control = control
-        """Descriptor of the launcher's wire, if this process was given one."""
         self.stopping = asyncio.Event()
         """Set by SIGTERM and SIGINT, or by the service itself."""
 
@@ -162,7 +160,7 @@ def main(
         # 3.
         log.take_over_logging()
         # 4. and 5.
-        asyncio.run(_run(body, config, Service(log, control=options.control)))
+        asyncio.run(_run(body, config, Service(log)))
     except LanaiError as error:
         log.fail(error)
         sys.exit(error.exit_code)
@@ -178,5 +176,4 @@ def _arguments(component: Component, arguments: Sequence[str] | None) -> argpars
     parser = argparse.ArgumentParser(prog=f"lanai {component}", allow_abbrev=False)
     parser.add_argument("--config", type=Path, required=True, help="configuration file (JSON)")
     parser.add_argument("--parent", type=int, help="end when this process ends")
-    parser.add_argument("--control", type=int, help="inherited descriptor of the launcher's wire")
     return parser.parse_args(arguments)
