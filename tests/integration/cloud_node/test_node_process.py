@@ -8,18 +8,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 
-from cloud_node.identity import certificate_pem, open_channel
 from cloud_node.launcher_client import LauncherClient
+from cloud_node.testing.direct import direct_answer as answers
 from cloud_node.tree.nursery import SPARES
-from protos.lanai.v1alpha import bundle_pb2, envelope_pb2, node_pb2, node_pb2_grpc
-from trust.envelope import SealedChunk, SealedRequest, seal_request
+from protos.lanai.v1alpha import bundle_pb2, envelope_pb2
+from trust.envelope import SealedRequest, seal_request
 from trust.verification import VerifiedNode
 
 # The name conftest gives to its part, for types only.
@@ -59,24 +59,6 @@ def seal(nodes: list[VerifiedNode], text: str, *, max_tokens: int = 24) -> Seale
         policy_digest=b"p" * 32,
         expires_at=int(time.time()) + 60,
     )
-
-
-async def frames_of(sealed: SealedRequest) -> AsyncIterator[node_pb2.InferRequest]:
-    yield node_pb2.InferRequest(header=sealed.header.to_proto())
-    for chunk in sealed.chunks:
-        yield node_pb2.InferRequest(chunk=envelope_pb2.Chunk(data=chunk.data, last=chunk.last))
-
-
-async def answers(address: str, node: VerifiedNode, sealed: SealedRequest) -> AsyncIterator[Any]:
-    """Opened frames of one request."""
-    async with open_channel(address, certificate_pem(node.tls_certificate)) as channel:
-        async for response in node_pb2_grpc.NodeStub(channel).Infer(frames_of(sealed)):
-            if response.WhichOneof("frame") == "server_nonce":
-                sealed.opener.start(response.server_nonce)
-                continue
-            chunk = SealedChunk(data=response.chunk.data, last=response.chunk.last)
-            if (message := sealed.opener.open(chunk)) is not None:
-                yield envelope_pb2.AnswerFrame.FromString(message)
 
 
 async def start_launcher(site: Site, number: int = 0) -> tuple[Any, LauncherClient]:

@@ -2,12 +2,11 @@
 
 import json
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
-from cloud_node.identity import certificate_pem, open_channel
-from protos.lanai.v1alpha import envelope_pb2, node_pb2, node_pb2_grpc
-from trust.envelope import SealedChunk, SealedRequest, seal_request
+from cloud_node.testing.direct import direct_answer
+from protos.lanai.v1alpha import envelope_pb2
+from trust.envelope import SealedRequest, seal_request
 from trust.verification import VerifiedNode
 
 # The name conftest gives to its part, for types only.
@@ -34,24 +33,9 @@ def seal(node: VerifiedNode, **fields: Any) -> SealedRequest:
     )
 
 
-async def sent(sealed: SealedRequest) -> AsyncIterator[node_pb2.InferRequest]:
-    yield node_pb2.InferRequest(header=sealed.header.to_proto())
-    for chunk in sealed.chunks:
-        yield node_pb2.InferRequest(chunk=envelope_pb2.Chunk(data=chunk.data, last=chunk.last))
-
-
 async def answer(address: str, node: VerifiedNode, **fields: Any) -> list[Any]:
     """Opened frames of one request."""
-    sealed, frames = seal(node, **fields), []
-    async with open_channel(address, certificate_pem(node.tls_certificate)) as channel:
-        async for response in node_pb2_grpc.NodeStub(channel).Infer(sent(sealed)):
-            if response.WhichOneof("frame") == "server_nonce":
-                sealed.opener.start(response.server_nonce)
-                continue
-            chunk = SealedChunk(data=response.chunk.data, last=response.chunk.last)
-            if (message := sealed.opener.open(chunk)) is not None:
-                frames.append(envelope_pb2.AnswerFrame.FromString(message))
-    return frames
+    return [frame async for frame in direct_answer(address, node, seal(node, **fields))]
 
 
 async def test_noise_is_held_to_a_form(site: Site) -> None:

@@ -3,20 +3,19 @@
 import json
 import re
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cloud_node.events import Component, Event, Field
-from cloud_node.identity import certificate_pem, open_channel
 from cloud_node.launcher_client import LauncherClient
+from cloud_node.testing.direct import direct_answer
 from cloud_node.tree.state import PieceName
 from lanai.confinement import Protection
 from lanai.errors import RefusalCode, Rejection
-from protos.lanai.v1alpha import envelope_pb2, node_pb2, node_pb2_grpc
-from trust.envelope import SealedChunk, SealedRequest, seal_request
+from protos.lanai.v1alpha import envelope_pb2
+from trust.envelope import SealedRequest, seal_request
 from trust.verification import VerifiedNode
 
 # The name conftest gives to its part, for types only.
@@ -63,23 +62,9 @@ def seal(node: VerifiedNode, text: str, **fields: Any) -> SealedRequest:
     )
 
 
-async def sent(sealed: SealedRequest) -> AsyncIterator[node_pb2.InferRequest]:
-    yield node_pb2.InferRequest(header=sealed.header.to_proto())
-    for chunk in sealed.chunks:
-        yield node_pb2.InferRequest(chunk=chunk.to_proto())
-
-
 async def last_of(address: str, node: VerifiedNode, sealed: SealedRequest) -> Any:
     """The frame that ends the answer."""
-    async with open_channel(address, certificate_pem(node.tls_certificate)) as channel:
-        async for response in node_pb2_grpc.NodeStub(channel).Infer(sent(sealed)):
-            if response.WhichOneof("frame") == "server_nonce":
-                sealed.opener.start(response.server_nonce)
-                continue
-            chunk = SealedChunk(data=response.chunk.data, last=response.chunk.last)
-            if (message := sealed.opener.open(chunk)) is not None:
-                frame = envelope_pb2.AnswerFrame.FromString(message)
-    return frame
+    return [frame async for frame in direct_answer(address, node, sealed)][-1]
 
 
 def check(line: dict[str, Any]) -> None:
