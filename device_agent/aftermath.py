@@ -3,11 +3,41 @@
 from collections.abc import Sequence
 
 from device_agent.escalation import Escalation
-from device_agent.reply import Ending
-from router import Decision, Policy
+from device_agent.reply import Ending, Reply
+from device_agent.runtime import Ask
+from device_agent.tracing import Step
+from lanai.content import Content
+from lanai.telemetry import Attr
+from router import DataClass, Decision, Policy
 from router.recorded import Realized
 
-__all__ = ["ended"]
+__all__ = ["describe", "describe_end", "ended"]
+
+
+def describe(root: Step, ask: Ask, data_class: DataClass, reply: Reply[Content] | None) -> None:
+    """Attributes of the request's own span."""
+    root.set(Attr.OPERATION, "chat")
+    root.set(Attr.PROVIDER, "lanai")
+    root.set(Attr.MODE, ask.mode.value)
+    root.set(Attr.DATA_CLASS, data_class.value)
+    root.set(Attr.MAX_TOKENS, ask.max_tokens)
+    root.set(Attr.TEMPERATURE, ask.options.temperature)
+    if reply is not None:
+        root.set(Attr.MODEL, reply.model)
+        root.set(Attr.ROUTE, reply.source.value)
+        root.set(Attr.INPUT_TOKENS, reply.usage.input_tokens)
+        root.set(Attr.OUTPUT_TOKENS, reply.usage.output_tokens)
+        root.set(Attr.TTFT_MS, reply.usage.ttft_ms)
+        root.set(Attr.FINISH_REASON, reply.finish_reason.value)
+
+
+def describe_end(root: Step, decision: Decision) -> None:
+    """And those of what it came to."""
+    root.set(Attr.HEDGED, decision.hedged)
+    if (realized := decision.realized) is not None:
+        root.set(Attr.OUTCOME, realized.outcome)
+        root.set(Attr.MONEY, realized.money)
+        root.set(Attr.WASTED, realized.wasted_requests)
 
 
 def ended(
