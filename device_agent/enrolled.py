@@ -9,6 +9,7 @@ from device_agent.availability import CloudPart, PartState
 from device_agent.cloud_seam import Cloud, CloudStatus
 from lanai.errors import CloudUnavailable, EvidenceRejected, LanaiError, Rejection, TrustError
 from router.facts import CloudFacts
+from router.vocabulary import Capability
 
 __all__ = ["CloudState", "EnrolledCloud"]
 
@@ -116,6 +117,7 @@ def _seen(status: CloudStatus) -> CloudState:
         tokens_left=tokens_left,
         context_tokens=status.context_tokens or 0,
         model=status.model,
+        can=frozenset(Capability) - {Capability.ADAPTER},  # a node knows nothing of the device's
     )
     ready = status.configured and status.reachable and status.verified_nodes > 0 and tokens_left
     part = CloudPart(

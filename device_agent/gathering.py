@@ -44,7 +44,11 @@ async def gather(
 
 
 def _needs(ask: Ask) -> frozenset[Capability]:
-    wanted = {Capability.OUTPUT_FORM: ask.form is not None, Capability.TOOLS: bool(ask.tools)}
+    wanted = {
+        Capability.OUTPUT_FORM: ask.form is not None,
+        Capability.TOOLS: bool(ask.tools),
+        Capability.ADAPTER: ask.options.adapter is not None,
+    }
     return frozenset(capability for capability, needed in wanted.items() if needed)
 
 

@@ -179,13 +179,14 @@ class LocalAnswer:
         options: GenerateOptions,
         stop: Sequence[str],
         guided: "GuidedAnswer | None" = None,
+        adapter: str | None = None,
     ) -> None:
         """``guided`` of a constrained answer reads its tokens; it knows the stop strings."""
         self.output_tokens = 0
         self.finish_reason: FinishReason | None = None
         self.decode_s = 0.0
         constraint = None if guided is None else guided.constraint
-        self._events = engine.submit(ids, options, constraint=constraint)
+        self._events = engine.submit(ids, options, adapter=adapter, constraint=constraint)
         self._reader = _Plain(text.decoder(stop)) if guided is None else guided
         self._started = 0.0
 

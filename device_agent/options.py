@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from inference.adapters import check_name
 from inference.engine import Sampling
 from lanai.content import Content
 from lanai.errors import UsageError
@@ -15,7 +16,8 @@ class Options:
 
     ``max_tokens`` ``None`` takes the setting ``max_output_tokens``. ``temperature`` 0 is greedy;
     ``top_p`` 1 and ``top_k`` 0 are off. ``stop`` holds strings that end the answer and are not
-    part of it. Raises ``UsageError`` for a value out of range.
+    part of it. ``adapter`` names an installed adapter; only the device has those. Raises
+    ``UsageError`` for a value out of range.
     """
 
     max_tokens: int | None = None
@@ -24,6 +26,7 @@ class Options:
     top_k: int = 0
     seed: int | None = None
     stop: tuple[Content, ...] = ()
+    adapter: str | None = None
 
     def __post_init__(self) -> None:
         _require(self.max_tokens is None or self.max_tokens >= 1, "max_tokens", "at least 1")
@@ -34,6 +37,8 @@ class Options:
         _require(not isinstance(self.stop, str), "stop", "a tuple of strings")
         _require(all(self.stop), "stop", "strings of at least one character")
         object.__setattr__(self, "stop", tuple(map(Content, self.stop)))
+        if self.adapter is not None:
+            check_name(self.adapter)
 
     @property
     def sampling(self) -> Sampling:

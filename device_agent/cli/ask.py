@@ -31,6 +31,9 @@ system_option = click.option("--system", metavar="TEXT", help="instructions for 
 max_tokens_option = click.option("--max-tokens", type=int, help="length of the answer at most")
 temperature_option = click.option("--temperature", type=float, default=0.0, show_default=True)
 seed_option = click.option("--seed", type=int, help="for a temperature above 0")
+adapter_option = click.option(
+    "--adapter", metavar="NAME", help="one of `lanai adapters list`; the device answers"
+)
 
 
 @click.command()
@@ -41,6 +44,7 @@ seed_option = click.option("--seed", type=int, help="for a temperature above 0")
 @max_tokens_option
 @temperature_option
 @seed_option
+@adapter_option
 @click.option(
     "--schema", metavar="FILE", type=click.Path(path_type=Path), help="answer JSON of this schema"
 )
@@ -99,6 +103,7 @@ async def _respond(
 @max_tokens_option
 @temperature_option
 @seed_option
+@adapter_option
 def chat(mode: str | None, data_class: str, system: str | None, **rest: Any) -> None:
     """Talk line by line; /exit or Ctrl-D ends it. Each answer says where it came from."""
     asyncio.run(_chat(mode, data_class, system, _options(rest)))

@@ -59,6 +59,7 @@ class FakeEngine:
         constraint: Constraint | None = None,
     ) -> EventStream:
         """As `Engine.submit`."""
+        self._script.adapters.append(adapter)
         return _Stream(self._events(ids, options))
 
     async def _events(
@@ -108,6 +109,7 @@ class Script:
         self.text = fake_text()
         self.context_tokens = context_tokens
         self.prompts: list[Content] = []
+        self.adapters: list[str | None] = []
         self._answers = list(answers)
 
     def next(self, ids: TokenIds) -> TokenIds:
