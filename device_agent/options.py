@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from inference.adapters import check_name
 from inference.engine import Sampling
 from lanai.content import Content
 from lanai.errors import UsageError
@@ -38,6 +37,8 @@ class Options:
         _require(all(self.stop), "stop", "strings of at least one character")
         object.__setattr__(self, "stop", tuple(map(Content, self.stop)))
         if self.adapter is not None:
+            from inference.adapters import check_name
+
             check_name(self.adapter)
 
     @property

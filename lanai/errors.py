@@ -1,4 +1,4 @@
-"""Every error Lanai raises, under one root.
+"""Every error Lanai raises, under one root::
 
     LanaiError                      exit 1
     ├── UsageError                  exit 2   the call itself is wrong
@@ -8,7 +8,8 @@
     │   ├── ChecksumMismatch                 the partial file is removed
     │   ├── ModelFormatError                 damaged or lying file
     │   ├── UnsupportedModel                 a sound file of an architecture not built here
-    │   └── DiskFull                         needed, free (bytes)
+    │   ├── DiskFull                         needed, free (bytes)
+    │   └── AdapterError                     fault: why the adapter cannot be used
     ├── EngineError
     │   ├── ContextOverflow                  limit, used (tokens)
     │   ├── EngineCrashed                    the child ended; its requests failed, the app lives
@@ -44,6 +45,8 @@ An error carries data and a hint for a person; never a prompt, an answer or a to
 from enum import StrEnum
 
 __all__ = [
+    "AdapterError",
+    "AdapterFault",
     "AnswerError",
     "AuditError",
     "ChecksumMismatch",
@@ -149,6 +152,21 @@ class Rejection(StrEnum):
     KEY_OVERLAP = "key_overlap"
 
 
+class AdapterFault(StrEnum):
+    """Why an adapter cannot be used. The only words about one that leave the engine's process."""
+
+    NOT_FOUND = "adapter_not_found"
+    DAMAGED = "adapter_damaged"
+    PICKLE = "adapter_pickle"
+    TOO_LARGE = "adapter_too_large"
+    NOT_FINITE = "adapter_not_finite"
+    UNSUPPORTED = "adapter_unsupported"
+    WRONG_BASE = "adapter_wrong_base"
+    RANK = "adapter_rank"
+    SHAPE = "adapter_shape"
+    TARGET = "adapter_target"
+
+
 class LanaiError(Exception):
     """Root of every error raised here.
 
@@ -201,6 +219,12 @@ class DiskFull(ModelError):
         super().__init__(message, hint=hint)
         self.needed = needed
         self.free = free
+
+
+class AdapterError(ModelError):
+    def __init__(self, message: str, *, fault: AdapterFault, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.fault = fault
 
 
 class EngineError(LanaiError):

@@ -32,18 +32,21 @@ _TYPES: Final[dict[str, np.dtype[Any]]] = {
     "U8": np.dtype("<u1"),
     "I8": np.dtype("<i1"),
     "U16": np.dtype("<u2"),
+    "F16": np.dtype("<f2"),
+    "BF16": np.dtype("<u2"),  # its bits; see ``SafetensorsMap.types``
     "F32": np.dtype("<f4"),
 }
-_NAMES: Final = {dtype: name for name, dtype in _TYPES.items()}
+_NAMES: Final = {dtype: name for name, dtype in _TYPES.items() if name != "BF16"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SafetensorsMap:
-    """``tensors``: read-only views of the mapped file."""
+    """``tensors``: read-only views of the mapped file. ``types``: as the file calls theirs."""
 
     path: Path
     metadata: Mapping[str, str]
     tensors: Mapping[str, NDArray[Any]]
+    types: Mapping[str, str]
 
     @classmethod
     def open(cls, path: Path) -> "SafetensorsMap":
@@ -55,7 +58,9 @@ class SafetensorsMap:
             isinstance(value, str) for value in metadata.values()
         ):
             raise _damaged(path, "holds metadata that are no texts")
-        return cls(path=path, metadata=metadata, tensors=dict(_tensors(path, data, header, start)))
+        tensors = dict(_tensors(path, data, header, start))
+        types = {name: header[name]["dtype"] for name in tensors}
+        return cls(path=path, metadata=metadata, tensors=tensors, types=types)
 
 
 def _map(path: Path) -> mmap.mmap:
