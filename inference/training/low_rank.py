@@ -1,0 +1,86 @@
+"""Low-rank changes of a decoder's matrices: W becomes W + alpha / r B A (Hu et al. 2021)."""
+
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from inference.adapters import MAX_RANK, Adapter, LowRank, matrix_shapes
+from inference.architectures import DecoderConfig
+from lanai.errors import UsageError
+
+__all__ = ["GROUPS", "Changes", "LowRankChanges"]
+
+# Matrices that read the same input are one product in the forward pass.
+GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
+    "qkv": ("q", "k", "v"),
+    "output": ("output",),
+    "gate_up": ("gate", "up"),
+    "down": ("down",),
+}
+
+
+class Changes(Protocol):
+    """What is done to the outputs of a layer's products."""
+
+    def changed(self, layer: int, group: str, x: Tensor, y: Tensor) -> Tensor:
+        """``x``: input, (…, columns); ``y``: what the frozen matrices of ``group`` made of it."""
+        ...
+
+
+class LowRankChanges:
+    """Trainable pairs for all seven matrices of every layer, named as packed matrices are.
+
+    ``a``: float32, (r, columns), drawn from ``seed``; ``b``: float32, (rows, r), zero: at first
+    nothing is changed.
+    """
+
+    def __init__(
+        self, config: DecoderConfig, *, rank: int, alpha: float | None = None, seed: int = 0
+    ) -> None:
+        if not 1 <= rank <= MAX_RANK:
+            raise UsageError(f"the rank is 1 to {MAX_RANK}, not {rank}")
+        self.rank = rank
+        self.alpha = float(rank if alpha is None else alpha)
+        self.a: dict[str, Tensor] = {}
+        self.b: dict[str, Tensor] = {}
+        random = torch.Generator().manual_seed(seed)
+        for name, (rows, columns) in matrix_shapes(config).items():
+            drawn = torch.randn(rank, columns, generator=random) / columns**0.5
+            self.a[name] = drawn.requires_grad_()
+            self.b[name] = torch.zeros(rows, rank).requires_grad_()
+
+    @property
+    def scale(self) -> float:
+        return self.alpha / self.rank
+
+    def parameters(self) -> list[Tensor]:
+        """In a fixed order."""
+        return [*self.a.values(), *self.b.values()]
+
+    def changed(self, layer: int, group: str, x: Tensor, y: Tensor) -> Tensor:
+        names = [f"layers.{layer}.{part}" for part in GROUPS[group]]
+        narrow = functional.linear(x, torch.cat([self.a[name] for name in names]).to(x.dtype))
+        pieces = [self.b[name] for name in names]
+        wide = torch.block_diag(*pieces) * self.scale  # type: ignore[no-untyped-call]
+        flat = torch.addmm(y.flatten(0, -2), narrow.flatten(0, -2), wide.to(x.dtype).T)
+        return flat.view(y.shape)
+
+    def snapshot(self) -> list[Tensor]:
+        """Copies of the parameters, for ``restore``."""
+        return [parameter.detach().clone() for parameter in self.parameters()]
+
+    def restore(self, snapshot: list[Tensor]) -> None:
+        with torch.no_grad():
+            for parameter, kept in zip(self.parameters(), snapshot, strict=True):
+                parameter.copy_(kept)
+
+    def adapter(self, name: str) -> Adapter:
+        """The same changes as an adapter to write, run or keep."""
+        pairs = {
+            key: LowRank(a=a.detach().numpy().copy(), b=self.b[key].detach().numpy().copy())
+            for key, a in self.a.items()
+        }
+        return Adapter(name=name, rank=self.rank, alpha=self.alpha, matrices=pairs)
