@@ -99,7 +99,10 @@ class DeviceSide:
         )
         engine = self._engine = await self._runtime.device.engine()
         guided = await self._guided(engine)
-        answer = LocalAnswer(engine, text, self._prompt(), options, self._ask.options.stop, guided)
+        asked = self._ask.options
+        answer = LocalAnswer(
+            engine, text, self._prompt(), options, asked.stop, guided, adapter=asked.adapter
+        )
         self._draft = Draft(answer, self._trace)
         return self._draft
 
