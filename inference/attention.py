@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from inference.architectures.config import LayerShape
 from inference.cache import Cache
+from inference.lifting import UNCHANGED, LayerLift, lifted
 from inference.linear import Linear
 from inference.rotation import RotationTable
 
@@ -39,29 +40,37 @@ class Attention:
     norm_k: Norm | None = None
     scale: float | None = None
 
-    def __call__(self, x: Tensor, cache: Cache) -> Tensor:
+    def __call__(self, x: Tensor, cache: Cache, lift: LayerLift = UNCHANGED) -> Tensor:
         """``x``: the tokens after ``cache.length``, (n, width). Stores their keys and values."""
-        qk, v = self._project(x)
+        qk, v = self._project(x, lift)
         q, k = self._apart(self.rotation.rotate(qk, cache.length))
         cache.store(self.layer, k.transpose(0, 1), v.transpose(0, 1))
         seen = self._one(q, cache) if x.shape[0] == 1 else self._many(q, cache)
-        return self.output(seen)
+        return lifted(seen, self.output(seen), lift.output)
 
-    def rows(self, x: Tensor, caches: Sequence[Cache], positions: Tensor) -> Tensor:
+    def rows(
+        self,
+        x: Tensor,
+        caches: Sequence[Cache],
+        positions: Tensor,
+        lift: LayerLift = UNCHANGED,
+    ) -> Tensor:
         """One token of each of n sequences, (n, width); each looks at its own cache only."""
-        qk, v = self._project(x)
+        qk, v = self._project(x, lift)
         q, k = self._apart(self.rotation.rotate_rows(qk, positions))
         seen = []
         for row, cache in enumerate(caches):
             own = slice(row, row + 1)
             cache.store(self.layer, k[own].transpose(0, 1), v[own].transpose(0, 1))
             seen.append(self._one(q[own], cache))
-        return self.output(torch.cat(seen))
+        together = torch.cat(seen)
+        return lifted(together, self.output(together), lift.output)
 
-    def _project(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _project(self, x: Tensor, lift: LayerLift) -> tuple[Tensor, Tensor]:
         """Queries with keys, normed and not yet rotated, and values; (n, heads, head width)."""
         shape = self.shape
-        heads = self.qkv(x).view(x.shape[0], shape.heads + 2 * shape.kv_heads, shape.head_width)
+        qkv = lifted(x, self.qkv(x), lift.qkv)
+        heads = qkv.view(x.shape[0], shape.heads + 2 * shape.kv_heads, shape.head_width)
         q, k, v = torch.split(heads, [shape.heads, shape.kv_heads, shape.kv_heads], 1)
         if self.norm_q and self.norm_k:
             return torch.cat([self.norm_q(q), self.norm_k(k)], 1), v

@@ -19,14 +19,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from inference.adapters import Adapter
 from inference.architectures import DecoderConfig
 from inference.attention import Attention, Norm
 from inference.cache import Cache
 from inference.embedding import Embedding
+from inference.lifting import UNCHANGED, LayerLift, Lifts, lifted, lifts_of
 from inference.linear import Linear
 from lanai.errors import UsageError
 
 __all__ = [
+    "Adapted",
     "Decoder",
     "Forward",
     "LanguageModel",
@@ -49,6 +52,13 @@ class Forward:
     """The last token's state after the final norm, float32, shape (width,)."""
 
 
+class Adapted(Protocol):
+    """An adapter in the form a model runs it."""
+
+    @property
+    def bytes(self) -> int: ...
+
+
 class LanguageModel(Protocol):
     """A loaded model, however it computes. Its caches are its own: give back what it gave."""
 
@@ -63,9 +73,19 @@ class LanguageModel(Protocol):
 
     def new_cache(self, tokens: int) -> Any: ...
 
-    def forward(self, ids: Tensor, cache: Any, *, all_logits: bool = False) -> Forward: ...
+    def adapted(self, adapter: Adapter) -> Adapted:
+        """``adapter``, read for this model, ready for ``forward`` and ``step``."""
+        ...
 
-    def step(self, ids: Tensor, caches: Sequence[Any]) -> list[Forward]: ...
+    def keep_on(self, adapter: Adapter) -> None:
+        """From now on ``adapter`` is in every pass, beside a request's own. Once, before any."""
+        ...
+
+    def forward(
+        self, ids: Tensor, cache: Any, *, all_logits: bool = False, adapter: Any = None
+    ) -> Forward: ...
+
+    def step(self, ids: Tensor, caches: Sequence[Any], *, adapter: Any = None) -> list[Forward]: ...
 
 
 @dataclass(slots=True, kw_only=True)
@@ -81,18 +101,27 @@ class Layer:
     attention_post_norm: Norm | None = None
     ffn_post_norm: Norm | None = None
 
-    def __call__(self, x: Tensor, cache: Cache) -> Tensor:
+    def __call__(self, x: Tensor, cache: Cache, lift: LayerLift = UNCHANGED) -> Tensor:
         """``x``: residual stream, shape (n, width)."""
-        return self._fed(x, self.attention(self.attention_norm(x), cache))
+        return self._fed(x, self.attention(self.attention_norm(x), cache, lift), lift)
 
-    def rows(self, x: Tensor, caches: Sequence[Cache], positions: Tensor) -> Tensor:
+    def rows(
+        self,
+        x: Tensor,
+        caches: Sequence[Cache],
+        positions: Tensor,
+        lift: LayerLift = UNCHANGED,
+    ) -> Tensor:
         """``x``: one token of each sequence, shape (n, width)."""
-        return self._fed(x, self.attention.rows(self.attention_norm(x), caches, positions))
+        change = self.attention.rows(self.attention_norm(x), caches, positions, lift)
+        return self._fed(x, change, lift)
 
-    def _fed(self, x: Tensor, change: Tensor) -> Tensor:
+    def _fed(self, x: Tensor, change: Tensor, lift: LayerLift) -> Tensor:
         x = x + (self.attention_post_norm(change) if self.attention_post_norm else change)
-        gate, up = self.gate_up(self.ffn_norm(x)).chunk(2, -1)
-        change = self.down(self.activation(gate).mul_(up))
+        normed = self.ffn_norm(x)
+        gate, up = lifted(normed, self.gate_up(normed), lift.gate_up).chunk(2, -1)
+        inner = self.activation(gate).mul_(up)
+        change = lifted(inner, self.down(inner), lift.down)
         return x + (self.ffn_post_norm(change) if self.ffn_post_norm else change)
 
 
@@ -108,6 +137,18 @@ class Decoder:
     dtype: torch.dtype
     device: torch.device
     context_tokens: int
+    _always: tuple[Adapter, ...] = field(default=(), init=False)
+    _unasked: Lifts = field(default=Lifts(layers=()), init=False)
+    """Of a request that names no adapter."""
+
+    def adapted(self, adapter: Adapter) -> Lifts:
+        """See ``LanguageModel.adapted``."""
+        return lifts_of((*self._always, adapter), self.config, self.dtype, self.device)
+
+    def keep_on(self, adapter: Adapter) -> None:
+        """See ``LanguageModel.keep_on``."""
+        self._unasked = self.adapted(adapter)
+        self._always = (*self._always, adapter)
 
     def new_cache(self, tokens: int) -> Cache:
         """An empty cache with room for ``tokens``; ``UsageError`` beyond the loaded context."""
@@ -117,23 +158,34 @@ class Decoder:
         return Cache(shapes, tokens, self.dtype, self.device)
 
     @torch.inference_mode()
-    def forward(self, ids: Tensor, cache: Cache, *, all_logits: bool = False) -> Forward:
+    def forward(
+        self,
+        ids: Tensor,
+        cache: Cache,
+        *,
+        all_logits: bool = False,
+        adapter: Lifts | None = None,
+    ) -> Forward:
         """Run the tokens after those in ``cache`` and keep their keys and values there.
 
-        ``ids``: int64, shape (n,), n ≥ 1. Raises ``ContextOverflow`` when the cache is full and
-        ``UsageError`` for ids that are no tokens of this model.
+        ``ids``: int64, shape (n,), n ≥ 1. ``adapter``: of ``adapted``. Raises
+        ``ContextOverflow`` when the cache is full and ``UsageError`` for ids that are no tokens of
+        this model.
         """
         check_ids(ids, self.config.vocabulary)
         cache.reserve(ids.shape[0])
+        lifts = adapter or self._unasked
         x = self.embedding(ids)
-        for layer in self.layers:
-            x = layer(x, cache)
+        for at, layer in enumerate(self.layers):
+            x = layer(x, cache, lifts.of(at))
         cache.advance(ids.shape[0])
         states = self.final_norm(x if all_logits else x[-1:])
         return Forward(logits=self.head(states).float(), hidden=states[-1].float())
 
     @torch.inference_mode()
-    def step(self, ids: Tensor, caches: Sequence[Cache]) -> list[Forward]:
+    def step(
+        self, ids: Tensor, caches: Sequence[Cache], *, adapter: Lifts | None = None
+    ) -> list[Forward]:
         """Run one token of each sequence, ``ids[i]`` after those in ``caches[i]``, all at once.
 
         ``ids``: int64, shape (n,), n ≥ 1. Raises as ``forward`` does, before anything is stored.
@@ -142,9 +194,10 @@ class Decoder:
         for cache in caches:
             cache.reserve(1)
         positions = torch.tensor([cache.length for cache in caches], device=self.device)
+        lifts = adapter or self._unasked
         x = self.embedding(ids)
-        for layer in self.layers:
-            x = layer.rows(x, caches, positions)
+        for at, layer in enumerate(self.layers):
+            x = layer.rows(x, caches, positions, lifts.of(at))
         for cache in caches:
             cache.advance(1)
         states = self.final_norm(x)

@@ -5,19 +5,20 @@ Keys and values are kept in 8 bits with a scale for each head of each token. The
 """
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from inference.adapters import Adapter
 from inference.architectures import DecoderConfig
 from inference.cache import require_room
 from inference.decoder import Forward, check_ids
 from inference.formats.packed import PackedFile
 from inference.kernels import structures
+from inference.kernels.adapter_plan import AdapterPlan, Lifting
 from inference.kernels.binding import Kernels, aligned
 from inference.kernels.plan import PlanBuilder, runs_compiled
 from lanai.errors import EngineError, UsageError
@@ -30,10 +31,13 @@ POSITIONS: Final = 16  # of a tile of keys
 class PackedCache:
     """Room for ``capacity`` tokens; ``repr`` shows sizes only. Wiped as soon as a request ends."""
 
-    def __init__(self, config: DecoderConfig, capacity: int, scratch: NDArray[np.uint8]) -> None:
+    def __init__(
+        self, config: DecoderConfig, capacity: int, wipe_scratch: Callable[[], None]
+    ) -> None:
+        """``wipe_scratch`` overwrites what the decoder holds of the last step."""
         self.capacity = capacity
         self.length = 0
-        self._scratch = scratch
+        self._wipe_scratch = wipe_scratch
         room = -(-capacity // POSITIONS) * POSITIONS
         self.rows = [
             aligned(shape.kv_heads * room * (2 * shape.head_width + 8)) for shape in config.shapes
@@ -59,7 +63,7 @@ class PackedCache:
         """Overwrite every row, and what the last step left in the decoder's scratch memory."""
         for rows in self.rows:
             rows.fill(0)
-        self._scratch.fill(0)
+        self._wipe_scratch()
         self.length = 0
 
 
@@ -82,6 +86,8 @@ class PackedDecoder:
         size = kernels.code.lanai_scratch_bytes(self._plan, room, self._pool.threads)
         self.scratch = aligned(size)
         self._plan.scratch = self.scratch.ctypes.data
+        self._always: tuple[AdapterPlan, ...] = ()
+        self._lifting = Lifting(self._plan.max_rows)
 
     def __repr__(self) -> str:
         return f"<packed decoder: {self.config.architecture}, {self._kernels.isa}>"
@@ -94,9 +100,24 @@ class PackedDecoder:
         """An empty cache with room for ``tokens``; ``UsageError`` beyond the loaded context."""
         if not 0 < tokens <= self.context_tokens:
             raise UsageError(f"a cache holds 1 to {self.context_tokens} tokens, not {tokens}")
-        return PackedCache(self.config, tokens, self.scratch)
+        return PackedCache(self.config, tokens, self._wipe)
 
-    def forward(self, ids: Tensor, cache: PackedCache, *, all_logits: bool = False) -> Forward:
+    def adapted(self, adapter: Adapter) -> AdapterPlan:
+        """See ``LanguageModel.adapted``."""
+        return AdapterPlan(adapter, layers=self.config.layers, group=self._plan.group)
+
+    def keep_on(self, adapter: Adapter) -> None:
+        """See ``LanguageModel.keep_on``."""
+        self._always = (self.adapted(adapter),)
+
+    def forward(
+        self,
+        ids: Tensor,
+        cache: PackedCache,
+        *,
+        all_logits: bool = False,
+        adapter: AdapterPlan | None = None,
+    ) -> Forward:
         """See ``Decoder.forward``: the same arguments, results and errors."""
         check_ids(ids, self.config.vocabulary)
         count = ids.shape[0]
@@ -108,6 +129,7 @@ class PackedDecoder:
         cache.structure.length = cache.length
         failed: Any = self._kernels.code.lanai_forward(
             self._plan,
+            self._lifting.argument(self._always if adapter is None else (*self._always, adapter)),
             ctypes.byref(cache.structure),
             tokens.ctypes.data,
             count,
@@ -120,6 +142,16 @@ class PackedDecoder:
         cache.length += count
         return Forward(logits=torch.from_numpy(logits), hidden=torch.from_numpy(hidden))
 
-    def step(self, ids: Tensor, caches: Sequence[PackedCache]) -> list[Forward]:
+    def step(
+        self, ids: Tensor, caches: Sequence[PackedCache], *, adapter: AdapterPlan | None = None
+    ) -> list[Forward]:
         """See ``Decoder.step``. One after the other: the kernels' plan knows one cache."""
-        return [self.forward(ids[row : row + 1], cache) for row, cache in enumerate(caches)]
+        return [
+            self.forward(ids[row : row + 1], cache, adapter=adapter)
+            for row, cache in enumerate(caches)
+        ]
+
+    def _wipe(self) -> None:
+        """Overwrite what the last step left."""
+        self.scratch.fill(0)
+        self._lifting.wipe()

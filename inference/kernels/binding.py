@@ -94,7 +94,7 @@ def bind(library: ctypes.CDLL) -> ctypes.CDLL | None:
     """Declare the functions; ``None`` for a library of another version."""
     pointer, integer, size = ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t
     plan, cache = ctypes.POINTER(structures.Plan), ctypes.POINTER(structures.Cache)
-    matrix = ctypes.POINTER(structures.Matrix)
+    matrix, adapters = ctypes.POINTER(structures.Matrix), ctypes.POINTER(structures.Adapters)
     declared: dict[str, tuple[Any, list[Any]]] = {
         "lanai_abi": (integer, []),
         "lanai_best_isa": (integer, []),
@@ -103,7 +103,10 @@ def bind(library: ctypes.CDLL) -> ctypes.CDLL | None:
         "lanai_tables": (None, [integer, pointer, pointer]),
         "lanai_read": (ctypes.c_uint64, [pointer, pointer, size]),
         "lanai_scratch_bytes": (size, [plan, integer, integer]),
-        "lanai_forward": (integer, [plan, cache, pointer, integer, integer, pointer, pointer]),
+        "lanai_forward": (
+            integer,
+            [plan, adapters, cache, pointer, integer, integer, pointer, pointer],
+        ),
         "lanai_product_bytes": (size, [matrix, integer, integer, integer]),
         "lanai_product": (
             integer,

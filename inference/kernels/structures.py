@@ -3,9 +3,24 @@
 import ctypes
 from typing import Final
 
-__all__ = ["ABI", "TABLE_BYTES", "Cache", "CacheLayer", "Layer", "Matrix", "Plan"]
+__all__ = [
+    "ABI",
+    "MOST_ADAPTERS",
+    "MOST_PRODUCTS",
+    "TABLE_BYTES",
+    "AdapterLayer",
+    "Adapters",
+    "Cache",
+    "CacheLayer",
+    "Layer",
+    "LowRank",
+    "Matrix",
+    "Plan",
+]
 
-ABI: Final = 1
+ABI: Final = 2
+MOST_ADAPTERS: Final = 2
+MOST_PRODUCTS: Final = 3
 TABLE_BYTES: Final = 576
 
 _Pointer = ctypes.c_void_p
@@ -54,6 +69,35 @@ class Plan(ctypes.Structure):
         ("final_norm", _Pointer),
         ("scratch", _Pointer),
         ("pool", _Pointer),
+    )
+
+
+class LowRank(ctypes.Structure):
+    """``lanai_low_rank``."""
+
+    _fields_ = (
+        ("a", Matrix),
+        ("b", _Pointer),
+        ("b_scale", _Pointer),
+        ("rank", _Int),
+        ("reserved", _Int),
+    )
+
+
+class AdapterLayer(ctypes.Structure):
+    """``lanai_adapter_layer``."""
+
+    _fields_ = tuple((name, LowRank) for name in ("q", "k", "v", "output", "gate", "up", "down"))
+
+
+class Adapters(ctypes.Structure):
+    """``lanai_adapters``."""
+
+    _fields_ = (
+        ("layers", ctypes.POINTER(AdapterLayer) * MOST_ADAPTERS),
+        ("inner", _Pointer),
+        ("count", _Int),
+        ("stride", _Int),
     )
 
 

@@ -69,15 +69,17 @@ size_t lanai_scratch_bytes(const lanai_plan *plan, int capacity, int threads) {
   return of ? of->scratch_bytes(plan, capacity, threads) : 0;
 }
 
-int lanai_forward(const lanai_plan *plan, lanai_cache *cache, const int64_t *ids, int n,
-                  int all_logits, float *logits, float *hidden) {
+int lanai_forward(const lanai_plan *plan, const lanai_adapters *adapters, lanai_cache *cache,
+                  const int64_t *ids, int n, int all_logits, float *logits, float *hidden) {
   const lanai_kernels *of = kernels(plan->isa);
   if (!of || plan->abi != LANAI_KERNELS_ABI || n < 1 || cache->length < 0) return LANAI_BAD_ARGUMENT;
   if (n > cache->capacity - cache->length || n > plan->positions - cache->length)
     return LANAI_CACHE_FULL;
+  if (adapters && (adapters->count < 0 || adapters->count > LANAI_MOST_ADAPTERS))
+    return LANAI_BAD_ARGUMENT;
   for (int at = 0; at < n; at++)
     if (ids[at] < 0 || ids[at] >= plan->vocabulary) return LANAI_BAD_ARGUMENT;
-  return of->forward(plan, cache, ids, n, all_logits, logits, hidden);
+  return of->forward(plan, adapters, cache, ids, n, all_logits, logits, hidden);
 }
 
 size_t lanai_product_bytes(const lanai_matrix *matrix, int group, int n, int threads) {

@@ -10,11 +10,12 @@ namespace {
 #include "rows.h"
 #include "product.h"
 #include "attention.h"
+#include "adapter.h"
 #include "forward.h"
 
-int forward(const lanai_plan *plan, lanai_cache *cache, const int64_t *ids, int n, int all_logits,
-            float *logits, float *hidden) {
-  Pass pass(*plan, *cache);
+int forward(const lanai_plan *plan, const lanai_adapters *adapters, lanai_cache *cache,
+            const int64_t *ids, int n, int all_logits, float *logits, float *hidden) {
+  Pass pass(*plan, adapters, *cache);
   for (int first = 0; first < n; first += plan->max_rows) {
     int count = n - first < plan->max_rows ? n - first : plan->max_rows;
     bool wanted = all_logits || first + count == n;

@@ -92,19 +92,20 @@ struct Target {
   const lanai_matrix *matrix;
   float *out;
   int stride;
+  Lift lifts[LANAI_MOST_ADAPTERS] = {};  // changes added to the product
 };
 
 class Pass {
  public:
-  Pass(const lanai_plan &plan, lanai_cache &cache)
-      : plan_(plan), cache_(cache), pool_(static_cast<lanai::Pool *>(plan.pool)),
+  Pass(const lanai_plan &plan, const lanai_adapters *adapters, lanai_cache &cache)
+      : plan_(plan), adapters_(adapters), cache_(cache), pool_(static_cast<lanai::Pool *>(plan.pool)),
         threads_(lanai::pool_threads(pool_)), s_(carve(plan, cache.capacity, threads_)) {}
 
   void block(const int64_t *ids, int n, int all_logits, float *logits, float *hidden) {
     embed(ids, n);
     for (int layer = 0; layer < plan_.layers; layer++) {
       attention(layer, n);
-      feed_forward(plan_.layer[layer], n);
+      feed_forward(layer, n);
     }
     cache_.length += n;
     if (!logits) return;
@@ -113,6 +114,7 @@ class Pass {
 
  private:
   static constexpr int ROWS_AT_ONCE = 4;
+  using Part = lanai_low_rank lanai_adapter_layer::*;
 
   uint8_t *work(int worker) const { return s_.workers + worker * s_.worker_bytes; }
 
@@ -143,6 +145,23 @@ class Pass {
     });
   }
 
+  // A x of the changes of the targets' matrices, so that `products` can add B of it.
+  void lower(int layer, const Part *parts, Target *targets, int count, const Rows &x, int n) {
+    Target inner[LANAI_MOST_PRODUCTS * LANAI_MOST_ADAPTERS];
+    int used = 0;
+    for (int at = 0; adapters_ && at < count; at++)
+      for (int which = 0; which < adapters_->count; which++) {
+        const lanai_low_rank &of = adapters_->layers[which][layer].*parts[at];
+        if (!of.a.codes) continue;
+        size_t room = static_cast<size_t>(plan_.max_rows) * adapters_->stride;
+        float *out = adapters_->inner + used * room;
+        targets[at].lifts[which] = {&of, out};
+        inner[used++] = {&of.a, out, of.a.rows};
+      }
+    if (n > 1 && used) return products(inner, used, x, n);
+    for (int at = 0; at < used; at++) range(inner[at], 0, tiles_of(*inner[at].matrix), x, 1, false, 0);
+  }
+
   void range(const Target &target, int from, int to, const Rows &x, int n, bool add, int worker) {
     const lanai_matrix &m = *target.matrix;
     for (int tile = from; tile < to; tile += MOST_TILES) {
@@ -152,6 +171,18 @@ class Pass {
                    {target.out + 16 * tile, target.stride, add}, work(worker));
       else
         edge(target, tile, count, x, n, add, worker);
+      lift(target, tile, count, n);
+    }
+  }
+
+  void lift(const Target &target, int tile, int count, int n) {
+    for (const Lift &lift : target.lifts) {
+      if (!lift.of) continue;
+      for (int at = tile; at < tile + count; at++) {
+        int left = target.matrix->rows - LANAI_TILE * at;
+        lift_tile(lift, at, n, target.out + LANAI_TILE * at, target.stride,
+                  left < LANAI_TILE ? left : LANAI_TILE);
+      }
     }
   }
 
@@ -216,6 +247,9 @@ class Pass {
     int wide = layer.heads * layer.head_width, kv = layer.kv_heads * layer.head_width;
     Rows x = normed(layer.attention_norm, n);
     Target qkv[] = {{&layer.q, s_.q, wide}, {&layer.k, s_.k, kv}, {&layer.v, s_.v, kv}};
+    constexpr Part PARTS[] = {&lanai_adapter_layer::q, &lanai_adapter_layer::k,
+                              &lanai_adapter_layer::v};
+    lower(at, PARTS, qkv, 3, x, n);
     products(qkv, 3, x, n);
     each_row(n, [&](int row) { place(layer, at, row); });
     // Neighbouring rows share what they read of the cache.
@@ -226,7 +260,10 @@ class Pass {
            piece % layer.kv_heads, worker);
     });
     Target output{&layer.output, s_.x, plan_.width};
-    products(&output, 1, quantized(s_.mixed, wide, wide, s_.tall, n), n, true);
+    constexpr Part PART = &lanai_adapter_layer::output;
+    Rows mixed = quantized(s_.mixed, wide, wide, s_.tall, n);
+    lower(at, &PART, &output, 1, mixed, n);
+    products(&output, 1, mixed, n, true);
   }
 
   // Bias, head norm and rotation of one token; its key and value go to the cache.
@@ -298,18 +335,23 @@ class Pass {
     flush();
   }
 
-  void feed_forward(const lanai_layer &layer, int n) {
+  void feed_forward(int at, int n) {
+    const lanai_layer &layer = plan_.layer[at];
     int ffn = layer.ffn_width;
     Rows x = normed(layer.ffn_norm, n);
     Target gate_up[] = {{&layer.gate, s_.gate, ffn}, {&layer.up, s_.up, ffn}};
+    constexpr Part PARTS[] = {&lanai_adapter_layer::gate, &lanai_adapter_layer::up};
+    lower(at, PARTS, gate_up, 2, x, n);
     products(gate_up, 2, x, n);
     Rows inner = fitted(s_.inner, ffn, plan_.group);
     each_row(n, [&](int row) {
-      size_t at = static_cast<size_t>(row) * ffn;
-      gated(s_.gate + at, s_.up + at, ffn, plan_.activation, s_.gate + at);
-      quantize(s_.gate + at, ffn, plan_.group, inner, row);
+      size_t first = static_cast<size_t>(row) * ffn;
+      gated(s_.gate + first, s_.up + first, ffn, plan_.activation, s_.gate + first);
+      quantize(s_.gate + first, ffn, plan_.group, inner, row);
     });
     Target down{&layer.down, s_.x, plan_.width};
+    constexpr Part PART = &lanai_adapter_layer::down;
+    lower(at, &PART, &down, 1, inner, n);
     products(&down, 1, inner, n, true);
   }
 
@@ -329,6 +371,7 @@ class Pass {
   }
 
   const lanai_plan &plan_;
+  const lanai_adapters *adapters_;
   lanai_cache &cache_;
   lanai::Pool *pool_;
   int threads_;

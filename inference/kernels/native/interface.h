@@ -4,10 +4,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LANAI_KERNELS_ABI 1
+#define LANAI_KERNELS_ABI 2
 #define LANAI_TILE 16         // rows of a tile, positions of a key tile
 #define LANAI_UNIT 32         // columns of a unit, 8 quads
 #define LANAI_TABLE_BYTES 576 // what lanai_tables writes
+#define LANAI_MOST_ADAPTERS 2 // in one pass
+#define LANAI_MOST_PRODUCTS 3 // of one input
 
 #ifdef __cplusplus
 #pragma GCC visibility push(default)
@@ -51,6 +53,26 @@ typedef struct {
   void *pool;
 } lanai_plan;
 
+// A change of one matrix: y[row] += b_scale[row] * sum over j of b[row][j] * (a x)[j].
+typedef struct {
+  lanai_matrix a;         // 8 bits, rows: the rank in whole tiles; codes null: no change
+  const int8_t *b;        // [row / 16][rank][16]
+  const float *b_scale;   // [row], whole tiles
+  int32_t rank, reserved;
+} lanai_low_rank;
+
+typedef struct {
+  lanai_low_rank q, k, v, output, gate, up, down;
+} lanai_adapter_layer;
+
+// The adapters of a pass, summed. inner: room for LANAI_MOST_PRODUCTS * count * max_rows * stride
+// floats; stride: the largest a.rows.
+typedef struct {
+  const lanai_adapter_layer *layers[LANAI_MOST_ADAPTERS];
+  float *inner;
+  int32_t count, stride;
+} lanai_adapters;
+
 // Keys lie in tiles of 16 positions, [kv_head][position / 16][head_width / 4][16][4];
 // values by position, [kv_head][position][head_width]. Scales: [kv_head][position].
 typedef struct {
@@ -71,9 +93,9 @@ void lanai_tables(int bits, const int8_t *palette, uint8_t *out);
 size_t lanai_scratch_bytes(const lanai_plan *plan, int capacity, int threads);
 
 // Appends n tokens to the cache (its length moves). logits: [all_logits ? n : 1][vocabulary];
-// hidden: the last token's state after the final norm, [width].
-int lanai_forward(const lanai_plan *plan, lanai_cache *cache, const int64_t *ids, int n,
-                  int all_logits, float *logits, float *hidden);
+// hidden: the last token's state after the final norm, [width]. adapters: null for none.
+int lanai_forward(const lanai_plan *plan, const lanai_adapters *adapters, lanai_cache *cache,
+                  const int64_t *ids, int n, int all_logits, float *logits, float *hidden);
 
 // y = x W^T for tests and profiles: x [n][columns], y [n][rows]. work: lanai_product_bytes.
 size_t lanai_product_bytes(const lanai_matrix *matrix, int group, int n, int threads);

@@ -13,7 +13,7 @@ struct Avx2 {
     __m256 low, high;
   };
   static constexpr int bias = 0;
-  static constexpr int block_tiles = 1, block_rows = 4;
+  static constexpr int block_tiles = 1, block_rows = 4, lift_rows = 4;
 
   static __m256i load256(const void *from) {
     return _mm256_loadu_si256(static_cast<const __m256i *>(from));

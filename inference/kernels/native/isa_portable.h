@@ -13,7 +13,7 @@ struct Portable {
     float at[16];
   };
   static constexpr int bias = 0;
-  static constexpr int block_tiles = 1, block_rows = 2;
+  static constexpr int block_tiles = 1, block_rows = 2, lift_rows = 2;
 
   static W load(const uint8_t *from) {
     W w;
