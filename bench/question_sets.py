@@ -30,11 +30,20 @@ class Drawn:
     question: Question
 
 
-def load(folder: Path, counts: Mapping[str, int], *, seed: int) -> list[Drawn]:
-    """``counts[set]`` questions of each set, drawn with ``seed``, sets interleaved."""
+def load(
+    folder: Path,
+    counts: Mapping[str, int],
+    *,
+    seed: int,
+    only: Callable[[Row], bool] = lambda row: True,
+) -> list[Drawn]:
+    """``counts[set]`` questions of each set, drawn with ``seed`` from the rows that ``only`` takes.
+
+    Sets are interleaved.
+    """
     drawn = []
     for name, count in counts.items():
-        rows = _rows(folder / f"{FILES[name]}.jsonl")
+        rows = [row for row in _rows(folder / f"{FILES[name]}.jsonl") if only(row)]
         random.Random(f"{seed} {name}").shuffle(rows)  # noqa: S311  a draw anyone can repeat
         drawn.append([BUILDERS[name](row) for row in rows[:count]])
     return list(_interleaved(drawn))
