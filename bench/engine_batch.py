@@ -38,8 +38,8 @@ class Alone:
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
 
-    def begin(self, prompt: int, answer: int) -> Slot:
-        return self._runner.begin(prompt, answer)
+    def begin(self, prompt: int, answer: int, adapter: str | None = None) -> Slot:
+        return self._runner.begin(prompt, answer, adapter)
 
     def step(self, slots: Sequence[Slot], ids: Ids) -> list[Prediction]:
         return step_alone(slots, ids)

@@ -59,6 +59,7 @@ class InstalledDevice:
     models_folder: Path
     context_tokens: int
     threads: int
+    adapters_folder: Path | None = None
 
     def locate(self) -> LocatedModel:
         from inference.catalog import Catalog
@@ -79,6 +80,7 @@ class InstalledDevice:
             context_tokens=self.context_tokens,
             threads=self.threads,
             weights_sha256=model.weights_sha256,
+            adapters=self.adapters_folder,
         )
 
 

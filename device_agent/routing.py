@@ -19,6 +19,7 @@ def installed_device(settings: Settings, folders: Folders) -> InstalledDevice:
         models_folder=folders.models,
         context_tokens=settings.device_context_tokens,
         threads=settings.device_threads,
+        adapters_folder=folders.adapters,
     )
 
 

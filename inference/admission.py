@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.adapters.names import check_name
 from inference.engine import EngineInfo, GenerateOptions, Sampling
 from inference.sampling import allowed_tokens
 from lanai.errors import ContextOverflow, UsageError
@@ -77,10 +78,13 @@ def check_sampling(sampling: Sampling) -> None:
         raise UsageError("seed is not an unsigned 64-bit number")
 
 
-def check_adapter(adapter: str | None) -> None:
-    """Raises ``UsageError`` for a named adapter: this engine holds the base weights only."""
-    if adapter is not None:
-        raise UsageError("this engine has no adapters loaded", hint="leave `adapter` unset")
+def check_adapter(adapter: str | None, info: EngineInfo) -> None:
+    """Raises ``UsageError`` for a name that is none, or an engine of the base weights only."""
+    if adapter is None:
+        return
+    if not info.adapters:
+        raise UsageError("this engine has no adapters", hint="leave `adapter` unset")
+    check_name(adapter)
 
 
 def check_mask(mask: NDArray[np.uint32] | None, vocabulary: int) -> NDArray[np.uint32] | None:

@@ -17,7 +17,7 @@ import socket
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from inference.caller import Caller
 from inference.confining import engine_confinement
@@ -39,12 +39,17 @@ from lanai.errors import (
     UsageError,
 )
 
+if TYPE_CHECKING:
+    from inference.adapters.memory import AdapterMemory
+    from inference.decoder import Adapted, LanguageModel
+
 __all__ = ["main"]
 
 PR_SET_DUMPABLE: Final = 4
 
 
 def _load(order: LoadOrder) -> tuple[Runner, EngineInfo]:
+    """Its adapters, where it has a folder of them, are read when a request first names them."""
     import torch
 
     torch.set_num_threads(order.threads)
@@ -59,8 +64,22 @@ def _load(order: LoadOrder) -> tuple[Runner, EngineInfo]:
         context_tokens=order.context_tokens,
         weights_sha256=order.weights_sha256,
         device=decoder.device.type,
+        adapters=order.adapters is not None,
     )
-    return DecoderRunner(decoder), info
+    return DecoderRunner(decoder, _adapters(order, decoder)), info
+
+
+def _adapters(order: LoadOrder, decoder: "LanguageModel") -> "AdapterMemory[Adapted] | None":
+    if order.adapters is None:
+        return None
+    from inference.adapters import base_model_at, read_adapter
+    from inference.adapters.memory import AdapterMemory
+
+    base = base_model_at(order.model, sha256=order.weights_sha256)
+    return AdapterMemory(
+        order.adapters,
+        lambda folder: decoder.adapted(read_adapter(folder, decoder.config, base=base)),
+    )
 
 
 def _failure(error: Exception) -> LoadFailure:

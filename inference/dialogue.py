@@ -21,7 +21,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.admission import check_mask, check_options, check_prompt_again
+from inference.admission import (
+    check_adapter,
+    check_mask,
+    check_options,
+    check_prompt_again,
+)
 from inference.engine import (
     EngineInfo,
     Finished,
@@ -34,7 +39,7 @@ from inference.engine import (
 )
 from inference.scheduler import FailureCode, MaskNeeded, Outcome, RequestFailed
 from inference.wire import Message
-from lanai.errors import ContextOverflow, EngineCrashed, UsageError
+from lanai.errors import AdapterFault, ContextOverflow, EngineCrashed, UsageError
 
 __all__ = [
     "LoadFailure",
@@ -73,14 +78,20 @@ class LoadOrder:
     context_tokens: int
     threads: int
     weights_sha256: str
+    adapters: Path | None = None
+    """The folder of those a request may name."""
 
     def to_message(self) -> Message:
-        return Message(kind="load", fields={**asdict(self), "model": str(self.model)})
+        fields = asdict(self)
+        paths = {"model": str(self.model), "adapters": self.adapters and str(self.adapters)}
+        return Message(kind="load", fields=fields | paths)
 
     @classmethod
     def parse(cls, message: Message) -> "LoadOrder":
         fields = _fields(message, "load")
-        return cls(**{**fields, "model": Path(fields["model"])})
+        adapters = fields.get("adapters")
+        paths = {"model": Path(fields["model"]), "adapters": adapters and Path(adapters)}
+        return cls(**{**fields, **paths})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +102,7 @@ class Submission:
     prompt: NDArray[np.int32]
     options: GenerateOptions
     constrained: bool
+    adapter: str | None = None
 
     def to_message(self) -> Message:
         options = asdict(self.options)
@@ -101,6 +113,7 @@ class Submission:
                 "request": self.request_id,
                 "options": options,
                 "constrained": self.constrained,
+                "adapter": self.adapter,
             },
             arrays={"prompt": self.prompt},
         )
@@ -109,18 +122,25 @@ class Submission:
     def parse(cls, message: Message) -> "Submission":
         """Raises ``EngineCrashed`` for anything but what ``to_message`` makes."""
         match message.fields:
-            case {"request": str(request), "options": options, "constrained": bool(constrained)}:
+            case {
+                "request": str(request),
+                "options": options,
+                "constrained": bool(constrained),
+                "adapter": str() | None as adapter,
+            }:
                 return cls(
                     request_id=request,
                     prompt=_prompt(message),
                     options=_options(options),
                     constrained=constrained,
+                    adapter=adapter,
                 )
         raise _unexpected()
 
     def check(self, info: EngineInfo) -> None:
         """The rules of ``Engine.submit``, checked once more. Raises ``EngineCrashed``."""
         try:
+            check_adapter(self.adapter, info)
             check_options(self.options)
             check_prompt_again(self.prompt, self.options, info)
         except (UsageError, ContextOverflow):
@@ -233,7 +253,9 @@ def _outcome(message: Message, fields: dict[str, Any]) -> Outcome:
             fields["reason"] = FinishReason(fields["reason"])
             return Finished(**fields)
         case "failed":
-            return RequestFailed(code=FailureCode(fields["code"]))
+            code = fields["code"]
+            faults = set(AdapterFault)
+            return RequestFailed(code=(AdapterFault if code in faults else FailureCode)(code))
         case "ask":
             return MaskNeeded()
     raise _unexpected()

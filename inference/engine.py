@@ -120,6 +120,8 @@ class EngineInfo:
     weights_sha256: str
     device: str
     """``cpu`` or ``cuda``."""
+    adapters: bool = False
+    """Whether a request may name one."""
     lacking: tuple[str, ...] = ()
     """Words of `Protection` that were asked for and are not held; a device asks for none."""
 
@@ -152,7 +154,9 @@ class Engine(Protocol):
         Closing the stream cancels and frees the request's cache at once. Raises
         ``ContextOverflow`` when ids and ``max_tokens`` exceed the context, ``UsageError`` for
         options that make no sense, ``EngineCrashed`` when the child ends, ``EngineClosed`` after
-        ``close``.
+        ``close``. ``adapter`` names an installed one that changes the model for this request:
+        ``UsageError`` where the engine has none; ``AdapterError``, here or with the first event,
+        for one that is missing, damaged or made for another model.
         """
 
     async def cancel(self, request_id: str) -> None:

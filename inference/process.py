@@ -63,6 +63,7 @@ class ProcessEngine:
         context_tokens: int,
         threads: int,
         weights_sha256: str = "",
+        adapters: Path | None = None,
         timeout_s: float = START_TIMEOUT_S,
         door: socket.socket | None = None,
         environment: Mapping[str, str] | None = None,
@@ -70,7 +71,8 @@ class ProcessEngine:
         """Start a child that holds ``model``; return when it can serve.
 
         Workers reach the child through ``door``, see ``inference.door``; it stays the caller's to
-        close. ``environment`` is all that the child gets; ``None``: a copy of our own.
+        close. ``adapters``: the folder of those a request may name. ``environment`` is all that
+        the child gets; ``None``: a copy of our own.
 
         1  spawn, with one end of a socket pair
         2  order the model
@@ -85,6 +87,7 @@ class ProcessEngine:
             context_tokens=context_tokens,
             threads=threads,
             weights_sha256=weights_sha256,
+            adapters=adapters,
         )
         ours, theirs = socket.socketpair()
         with theirs:

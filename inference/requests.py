@@ -52,13 +52,19 @@ class LiveRequests:
         """See ``Engine.submit``; every check is made before the backend hears of the request."""
         if asyncio.get_running_loop() is not self._loop:
             raise UsageError("an engine serves the event loop that started it, and no other")
-        check_adapter(adapter)
+        check_adapter(adapter, info)
         check_options(options)
         prompt = check_prompt(ids, options, info)
         number, inbox = self._enter(request_id)
         constrained = constraint is not None
         self._backend.begin(
-            Submission(request_id=number, prompt=prompt, options=options, constrained=constrained)
+            Submission(
+                request_id=number,
+                prompt=prompt,
+                options=options,
+                constrained=constrained,
+                adapter=adapter,
+            )
         )
         handle = _Handle(self, number)
         return RequestStream(inbox, handle, vocabulary=info.vocabulary, constraint=constraint)

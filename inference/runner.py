@@ -31,8 +31,11 @@ class Slot(Protocol):
 class Runner(Protocol):
     """The model, as far as the scheduler sees it."""
 
-    def begin(self, prompt: int, answer: int) -> Slot:
-        """A cache for so many tokens. Raises ``LanaiError`` or ``MemoryError``."""
+    def begin(self, prompt: int, answer: int, adapter: str | None = None) -> Slot:
+        """A cache for so many tokens, the model changed by ``adapter`` for them.
+
+        Raises ``LanaiError``, of it ``AdapterError``, or ``MemoryError``.
+        """
 
     def step(self, slots: Sequence[Slot], ids: NDArray[np.int32]) -> list[Prediction]:
         """Append ``ids[i]`` to each of its own slots, n ≥ 1, and predict what follows each.

@@ -31,7 +31,7 @@ from inference.engine import (
 )
 from inference.runner import Prediction, Runner, Slot
 from inference.sampling import Sampler, statistics
-from lanai.errors import EngineError, LanaiError
+from lanai.errors import AdapterError, AdapterFault, EngineError, LanaiError
 
 __all__ = [
     "FailureCode",
@@ -61,7 +61,7 @@ class MaskNeeded:
 class RequestFailed:
     """The request ended without an answer; the others go on."""
 
-    code: FailureCode
+    code: FailureCode | AdapterFault
 
 
 Outcome = Event | MaskNeeded | RequestFailed
@@ -87,6 +87,7 @@ class Request:
     constrained: bool
     arrived: float
     sampler: Sampler
+    adapter: str | None = None
     phase: Phase = Phase.QUEUED
     slot: Slot | None = None
     started: float = 0.0
@@ -133,6 +134,7 @@ class Scheduler:
         options: GenerateOptions,
         *,
         constrained: bool = False,
+        adapter: str | None = None,
     ) -> None:
         """Queue a request. ``prompt`` is overwritten once it is in the cache."""
         self._requests[request_id] = Request(
@@ -141,6 +143,7 @@ class Scheduler:
             constrained=constrained,
             arrived=self._clock(),
             sampler=Sampler(options.sampling),
+            adapter=adapter,
         )
         self._queue.append(request_id)
 
@@ -215,7 +218,9 @@ class Scheduler:
     def _prefill(self, request_id: str, request: Request) -> Outcomes:
         if request.phase is Phase.QUEUED:
             request.started, request.phase = self._clock(), Phase.PREFILL
-            request.slot = self._runner.begin(request.prompt.size, request.options.max_tokens)
+            request.slot = self._runner.begin(
+                request.prompt.size, request.options.max_tokens, request.adapter
+            )
         piece = request.prompt[request.position : request.position + self._piece]
         prediction = self._forward(request, piece)
         request.position += piece.size
@@ -266,7 +271,7 @@ class Scheduler:
         return Finished(reason=reason, output_tokens=request.produced, decode_s=decode_s)
 
     def _failed(
-        self, request_id: str, request: Request, code: FailureCode
+        self, request_id: str, request: Request, code: FailureCode | AdapterFault
     ) -> tuple[str, RequestFailed]:
         self._release(request_id, request)
         return request_id, RequestFailed(code=code)
@@ -285,7 +290,9 @@ class Scheduler:
             request.slot = None
 
 
-def _code(error: Exception) -> FailureCode:
+def _code(error: Exception) -> FailureCode | AdapterFault:
+    if isinstance(error, AdapterError):
+        return error.fault
     memory = isinstance(error, MemoryError)
     return FailureCode.NO_MEMORY if memory else FailureCode.MODEL_FAILED
 

@@ -172,6 +172,7 @@ class Serving:
             order.prompt,
             order.options,
             constrained=order.constrained,
+            adapter=order.adapter,
         )
 
     def _tell(self, outcomes: Outcomes) -> None:

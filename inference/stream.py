@@ -6,10 +6,11 @@ from typing import Final, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.adapters.faults import fault_error
 from inference.admission import check_mask
 from inference.engine import Constraint, Event, Finished, Token
 from inference.scheduler import FailureCode, MaskNeeded, Outcome, RequestFailed
-from lanai.errors import EngineError, LanaiError
+from lanai.errors import AdapterFault, EngineError, LanaiError
 
 __all__ = ["Inbox", "RequestHandle", "RequestStream", "request_failure"]
 
@@ -22,8 +23,10 @@ FAILURES: Final = {
 }
 
 
-def request_failure(code: FailureCode) -> EngineError:
+def request_failure(code: FailureCode | AdapterFault) -> LanaiError:
     """The error that a request's failure is to its caller."""
+    if isinstance(code, AdapterFault):
+        return fault_error(code)
     message, hint = FAILURES[code]
     return EngineError(message, hint=hint)
 

@@ -6,6 +6,7 @@
 | `state`   | traces, ledger, token wallet, last checkpoint, trust root     |
 | `config`  | the user's `lanai.toml`                                       |
 | `runtime` | sockets and pid files of running clusters                     |
+| `adapters`| adapters of the device's models, beside `models`              |
 """
 
 import os
@@ -24,6 +25,10 @@ class Folders:
     state: Path
     config: Path
     runtime: Path
+
+    @property
+    def adapters(self) -> Path:
+        return self.models.parent / "adapters"
 
     @classmethod
     def standard(cls, environ: Mapping[str, str] = os.environ) -> "Folders":

@@ -7,10 +7,14 @@ from typing import Final
 
 from inference.adapters.faults import fault_error
 from inference.adapters.manifest import AdapterManifest
-from inference.formats.files import read_json
+from inference.architectures import DecoderConfig, config_of_gguf, config_of_huggingface
+from inference.formats.files import locate, read_json
+from inference.formats.gguf_file import GgufFile
+from inference.formats.huggingface import HuggingFaceFolder
+from inference.formats.packed import PackedFile
 from lanai.errors import AdapterFault, ModelFormatError
 
-__all__ = ["BaseModel", "base_model_at", "check_base"]
+__all__ = ["BaseModel", "base_model_at", "check_base", "config_at"]
 
 _PACKED: Final = re.compile(r"packed:(.+)@sha256:([0-9a-f]{64})")
 
@@ -42,6 +46,18 @@ def base_model_at(path: Path, *, sha256: str = "") -> BaseModel:
     return BaseModel(names=frozenset(names), digests=frozenset(digests - {""}))
 
 
+def config_at(path: Path) -> DecoderConfig:
+    """Of the model at ``path``, without its weights. Raises ``ModelError``."""
+    files = locate(path)
+    match files.format:
+        case "gguf":
+            return config_of_gguf(GgufFile.open(files.weights))
+        case "packed":
+            return PackedFile.open(files.weights).config
+        case "huggingface":
+            return config_of_huggingface(HuggingFaceFolder.open(files.weights).config)
+
+
 def check_base(
     manifest: AdapterManifest | None,
     base_name: str | None,
@@ -54,7 +70,7 @@ def check_base(
     matches by architecture alone.
     """
     if manifest is not None:
-        if manifest.base.architecture != architecture:
+        if _family(manifest.base.architecture) != _family(architecture):
             raise _wrong(f"{manifest.base.name}, of the family {manifest.base.architecture}")
         if base is None or manifest.base.sha256 in base.digests:
             return
@@ -63,6 +79,11 @@ def check_base(
         base_name = manifest.base.name
     if base is not None and base_name is not None and not _named(base_name, base):
         raise _wrong(base_name)
+
+
+def _family(architecture: str) -> str:
+    """GGUF and Hugging Face name one family differently: ``gemma3`` and ``gemma3_text``."""
+    return architecture.removesuffix("_text")
 
 
 def _named(name: str, base: BaseModel) -> bool:

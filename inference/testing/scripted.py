@@ -131,6 +131,7 @@ class ScriptedEngine:
             submission.prompt,
             submission.options,
             constrained=submission.constrained,
+            adapter=submission.adapter,
         )
         if self._pump is None:
             self._pump = asyncio.get_running_loop().create_task(self._run())
@@ -189,7 +190,7 @@ class Stage:
         self.live = 0
         self.crash_due = False
 
-    def begin(self, prompt: int, answer: int) -> "Performance":
+    def begin(self, prompt: int, answer: int, adapter: str | None = None) -> "Performance":
         script = self._scripts[min(self._played, len(self._scripts) - 1)]
         self._played += 1
         self.live += 1

@@ -29,7 +29,7 @@ class Diary:
         self.live = 0
         self.fail = fail
 
-    def begin(self, prompt: int, answer: int) -> "Page":
+    def begin(self, prompt: int, answer: int, adapter: str | None = None) -> "Page":
         self.live += 1
         return Page(self)
 
