@@ -33,7 +33,6 @@ Rotation = tuple[Tensor, Tensor]
 class FrozenLayer:
     """Matrices, (rows, columns), in the products' type; norms' factors, float32."""
 
-    shape: LayerShape
     rotation: Rotation
     attention_norm: Tensor
     qkv: Tensor
@@ -100,20 +99,23 @@ class TrainableDecoder:
         longest = min(MAX_POSITIONS, self.config.max_context)
         if ids.shape[1] > longest:
             raise UsageError(f"a training sequence has at most {longest} tokens")
-        x = functional.embedding(ids, self.embedding).float() * self.config.embedding_scale
-        for index, layer in enumerate(self.layers):
-            x = x + self._attended(index, layer, x, changes)
-            x = x + self._fed(index, layer, x, changes)
+        x = self.embedded(ids)
+        for index in range(len(self.layers)):
+            x = x + self.attended(index, x, changes)
+            x = x + self.fed(index, x, changes)
         return self._norm(x, self.final_norm)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """float32, (…, vocabulary), of some states: all at once would be large."""
         return functional.linear(hidden.to(self.dtype), self.head).float()
 
-    def _attended(
-        self, index: int, layer: FrozenLayer, x: Tensor, changes: Changes | None
-    ) -> Tensor:
-        shape = layer.shape
+    def embedded(self, ids: Tensor) -> Tensor:
+        """The residual stream before the first layer, float32, (sequences, n, width)."""
+        return functional.embedding(ids, self.embedding).float() * self.config.embedding_scale
+
+    def attended(self, index: int, x: Tensor, changes: Changes | None = None) -> Tensor:
+        """What attention of layer ``index`` adds to the residual stream ``x``."""
+        layer, shape = self.layers[index], self.config.shapes[index]
         states = self._norm(x, layer.attention_norm).to(self.dtype)
         whole = functional.linear(states, layer.qkv, layer.qkv_bias)
         if changes:
@@ -146,7 +148,9 @@ class TrainableDecoder:
         turned = torch.cat([first * cosine - second * sine, second * cosine + first * sine], -1)
         return turned.to(self.dtype)
 
-    def _fed(self, index: int, layer: FrozenLayer, x: Tensor, changes: Changes | None) -> Tensor:
+    def fed(self, index: int, x: Tensor, changes: Changes | None = None) -> Tensor:
+        """What the feed-forward part of layer ``index`` adds to the residual stream ``x``."""
+        layer = self.layers[index]
         states = self._norm(x, layer.ffn_norm).to(self.dtype)
         both = functional.linear(states, layer.gate_up)
         if changes:
@@ -178,7 +182,6 @@ def _frozen(
         return weights.norm(part, size, index) if there else None
 
     return FrozenLayer(
-        shape=shape,
         rotation=_rotation(config, weights, shape),
         attention_norm=weights.norm("attention_norm", width, index),
         qkv=dense_copy(qkv, dtype),
