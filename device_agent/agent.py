@@ -12,6 +12,7 @@ from typing import Any
 from device_agent.availability import Availability
 from device_agent.departure import Approve, Departure, Redact
 from device_agent.enrolled import EnrolledCloud
+from device_agent.guardrails import Guardrails, guardrails_of
 from device_agent.ledger import Ledger, ledger_path
 from device_agent.local import Device
 from device_agent.remembering import Memory, experience_path
@@ -108,12 +109,14 @@ class AsyncAgent:
         consent: bool | None = None,
         redact: Redact | None = None,
         approve: Approve | None = None,
+        guardrails: Guardrails | None = None,
     ) -> AsyncSession:
         """A new conversation.
 
         ``data_class`` ``secret`` never leaves the device. ``consent``: the user's word on leaving
         it, ``None`` when nobody asked (the routing policy then says). ``redact`` and ``approve``:
         the app's last word on each request that would leave (`device_agent.departure`).
+        ``guardrails``: what is refused (`device_agent.guardrails`); unset: as the settings say.
         """
         return AsyncSession(
             self._runtime,
@@ -123,6 +126,7 @@ class AsyncAgent:
             consent=consent,
             max_output_tokens=self._settings.max_output_tokens,
             departure=Departure(redact=redact, approve=approve),
+            guardrails=guardrails_of(self._settings) if guardrails is None else guardrails,
         )
 
     @property

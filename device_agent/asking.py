@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from device_agent.departure import STAY_AS_IT_IS, Departure
+from device_agent.guardrails import UNGUARDED, Guardrails
 from device_agent.options import Options
 from device_agent.rounds import Prompted, higher
 from device_agent.runtime import Ask
@@ -59,6 +60,7 @@ class Defaults:
     ran_on: Destination | None = None
     """Where the session's last turn ran; the cloud, once it was there."""
     departure: Departure = STAY_AS_IT_IS
+    guardrails: Guardrails = UNGUARDED
 
 
 def prompted(
@@ -91,6 +93,7 @@ def prompted(
         session_on=defaults.ran_on,
         check=None if target.form is None else target.value,
         departure=defaults.departure,
+        guardrails=defaults.guardrails,
     )
     return Prompted(
         ask=ask,

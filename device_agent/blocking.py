@@ -15,6 +15,7 @@ from device_agent.asking import Asking
 from device_agent.availability import Availability
 from device_agent.budget import Budget
 from device_agent.departure import Approve, Redact
+from device_agent.guardrails import Guardrails
 from device_agent.ledger import Ledger
 from device_agent.portal import Portal
 from device_agent.reply import Reply, TextEvent
@@ -80,6 +81,7 @@ class Agent:
         consent: bool | None = None,
         redact: Redact | None = None,
         approve: Approve | None = None,
+        guardrails: Guardrails | None = None,
     ) -> "Session":
         """A new conversation; see ``AsyncAgent.session``. The hooks run in the agent's thread."""
         session = self._agent.session(
@@ -89,6 +91,7 @@ class Agent:
             consent=consent,
             redact=redact,
             approve=approve,
+            guardrails=guardrails,
         )
         return Session(session, self._portal)
 

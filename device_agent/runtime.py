@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from device_agent.cloud_seam import StreamShape
 from device_agent.departure import STAY_AS_IT_IS, Departure
 from device_agent.enrolled import EnrolledCloud
+from device_agent.guardrails import UNGUARDED, Guardrails
 from device_agent.ledger import Ledger
 from device_agent.local import Device
 from device_agent.options import Options
@@ -61,6 +62,7 @@ class Ask:
     """Raises ``ValidationFailed`` for an answer that is not of the form."""
     departure: Departure = field(default=STAY_AS_IT_IS, repr=False)
     """The app's hooks before anything leaves."""
+    guardrails: Guardrails = field(default=UNGUARDED, repr=False)
 
     @property
     def may_leave(self) -> bool:

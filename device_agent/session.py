@@ -17,6 +17,7 @@ from device_agent.asking import Asking, Defaults, prompted
 from device_agent.budget import Budget, budget_of, warm
 from device_agent.compacting import compact
 from device_agent.departure import STAY_AS_IT_IS, Departure
+from device_agent.guardrails import UNGUARDED, Guardrails
 from device_agent.reply import Reply, TextEvent
 from device_agent.rounds import Prompted, Rounds, higher
 from device_agent.runtime import Runtime
@@ -49,6 +50,7 @@ class AsyncSession:
         consent: bool | None,
         max_output_tokens: int,
         departure: Departure = STAY_AS_IT_IS,
+        guardrails: Guardrails = UNGUARDED,
     ) -> None:
         self.mode = mode
         self.data_class = data_class
@@ -56,6 +58,7 @@ class AsyncSession:
         self._runtime = runtime
         self._max_output_tokens = max_output_tokens
         self._departure = departure
+        self._guardrails = guardrails
         self._busy = False
         # What tools returned stays in the transcript, so its class holds for all that follows.
         self._results_class = DataClass.PUBLIC
@@ -186,6 +189,7 @@ class AsyncSession:
             max_output_tokens=self._max_output_tokens,
             ran_on=self._ran_on,
             departure=self._departure,
+            guardrails=self._guardrails,
         )
         return AsyncStream(self, prompted(self._messages(prompt), into, asking, defaults))
 

@@ -1,5 +1,6 @@
 """The life of one request, from prompt to reply.
 
+    0. The session's input checks. What they refuse is neither rendered nor routed.
     1. Render the conversation with the device model's own template, and count tokens.
     2. Gather facts. The cloud is asked only when this request may leave the device.
     3. Stage 0: the rules.
@@ -7,7 +8,8 @@
        until the router has decided. Where that is close, the sealed call may be opened ahead.
     5. On the device: show the draft and go on. In the cloud: cancel the device's request first.
     6. The cloud failed and nothing was shown yet: the device answers, where the rules allow it.
-    7. Store the trace with the decision and what it came to, however the request ended.
+    7. The session's output checks, on each piece before it is shown.
+    8. Store the trace with the decision and what it came to, however the request ended.
 
 After the first character was shown the source never changes. What each place does for it is in
 `device_agent.device_side` and `device_agent.cloud_side`.
@@ -24,6 +26,7 @@ from device_agent.consult import Consultation
 from device_agent.device_side import DeviceSide
 from device_agent.enrolled import CloudState
 from device_agent.gathering import explain_no_route, gather, notice
+from device_agent.guardrails.guarding import Guard
 from device_agent.reply import Ending, Reply, Usage
 from device_agent.runtime import Ask, Runtime
 from inference.text import ToolCall
@@ -47,6 +50,7 @@ class Turn:
         self._trace = runtime.tracing.request()
         self._device = DeviceSide(runtime, ask, self._trace)
         self._cloud = CloudSide(runtime, ask, self._trace)
+        self._guard = Guard(ask.guardrails, self._trace, whole=ask.unseen)
         self._begun = time.perf_counter()
         self._first: float | None = None
         self._shown: list[str] = []
@@ -66,7 +70,10 @@ class Turn:
         """The answer's text, piece by piece. Raises any ``LanaiError``."""
         outcome: str | None = "cancelled"
         try:
-            async with aclosing(self._answer()) as pieces:
+            # 0. What goes in.
+            await self._guard.admit(self._ask.messages)
+            # 7. What comes out.
+            async with aclosing(self._guard.watch(self._answer())) as pieces:
                 async for piece in pieces:
                     if isinstance(piece, ToolCall):
                         self._calls.append(piece)
@@ -79,7 +86,7 @@ class Turn:
             outcome = error.code
             raise
         finally:
-            # 7. The trace.
+            # 8. The trace.
             describe(self._trace.root, self._ask, self._cloud.data_class, self.reply)
             await self._conclude(outcome)
 
@@ -142,6 +149,7 @@ class Turn:
         except FAILURES as error:
             # 6. Fall back, but never after the first character.
             self._calls.clear()  # of an answer that broke off
+            self._guard.forget()
             if self._shown or consultation.fall_back(cause_of(error), facts) is None:
                 raise
         else:

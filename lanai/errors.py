@@ -26,6 +26,9 @@
     │   ├── QuotaExhausted                   the wallet is empty and the issuer gives no more
     │   ├── StreamInterrupted                the answer broke off; what came is not an answer
     │   └── DeadlineExceeded
+    ├── Refused                              side, concern: a guardrail said no
+    ├── Busy                                 limit: as many requests as the agent runs at once
+    ├── ExternalError                        status: of the endpoint that the app configured
     ├── StoreError                           the shared store failed
     ├── TraceError                           the local trace store failed or lacks the id
     ├── LedgerError                          a disclosure cannot be written down: nothing is sent
@@ -49,10 +52,12 @@ __all__ = [
     "AdapterFault",
     "AnswerError",
     "AuditError",
+    "Busy",
     "ChecksumMismatch",
     "CloudError",
     "CloudRefused",
     "CloudUnavailable",
+    "Concern",
     "ConfigError",
     "ConsentRefused",
     "ContextOverflow",
@@ -63,6 +68,8 @@ __all__ = [
     "EngineError",
     "EnvelopeRejected",
     "EvidenceRejected",
+    "ExternalError",
+    "GuardSide",
     "LanaiError",
     "LedgerError",
     "LogRejected",
@@ -72,6 +79,7 @@ __all__ = [
     "NoRoute",
     "QuotaExhausted",
     "RefusalCode",
+    "Refused",
     "Rejection",
     "RouteError",
     "StoreError",
@@ -108,6 +116,27 @@ class RefusalCode(StrEnum):
     STORE_UNAVAILABLE = "store_unavailable"
     TOO_LARGE = "too_large"
     INTERNAL = "internal"
+
+
+class Concern(StrEnum):
+    """What a guardrail refuses a text for. The kind alone, never a word of it."""
+
+    HARM = "harm"
+    SELF_HARM = "self_harm"
+    HATE = "hate"
+    SEXUAL = "sexual"
+    PRIVACY = "privacy"
+    SECRETS = "secrets"
+    INJECTION = "injection"
+    OFF_TOPIC = "off_topic"
+    OTHER = "other"
+
+
+class GuardSide(StrEnum):
+    """Which text a guardrail refused."""
+
+    INPUT = "input"
+    OUTPUT = "output"
 
 
 class Rejection(StrEnum):
@@ -312,6 +341,43 @@ class StreamInterrupted(CloudError):
 
 class DeadlineExceeded(CloudError):
     pass
+
+
+class Refused(LanaiError):
+    """A guardrail refused the request (nothing was rendered or sent) or the answer.
+
+    ``shown`` counts the characters of a streamed answer that were out before it was refused.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        side: GuardSide,
+        concern: Concern,
+        shown: int = 0,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.side = side
+        self.concern = concern
+        self.shown = shown
+
+
+class Busy(LanaiError):
+    """The agent runs ``limit`` requests already, and none ended in time."""
+
+    def __init__(self, message: str, *, limit: int, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.limit = limit
+
+
+class ExternalError(LanaiError):
+    """The endpoint outside failed. ``status``: of its answer, where one came."""
+
+    def __init__(self, message: str, *, status: int | None = None, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
 
 
 class StoreError(LanaiError):

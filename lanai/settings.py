@@ -59,6 +59,9 @@ class Settings(BaseModel):
     )
     seal_to_nodes: int = Field(3, ge=1, le=16, description="K: nodes a request is sealed to")
     token_batch: int = Field(16, ge=1, le=256, description="anonymous tokens fetched at once")
+    guard_prompts: bool = Field(
+        False, description="refuse prompts by the shipped check (docs/guardrails.md says how well)"
+    )
     max_output_tokens: int = Field(256, ge=1, description="answer length when the call is silent")
     policy_file: Path | None = Field(None, description="routing policy (TOML); unset: the shipped")
     shadow_policy_file: Path | None = Field(

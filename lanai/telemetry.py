@@ -13,10 +13,12 @@ class Span:
     """Span names, one for each step of a request's life."""
 
     REQUEST: Final = "lanai.request"
+    GUARD: Final = "lanai.guard"
     RENDER: Final = "lanai.render"
     ROUTE: Final = "lanai.route"
     DEVICE_PREFILL: Final = "lanai.device.prefill"
     DEVICE_DECODE: Final = "lanai.device.decode"
+    EXTERNAL: Final = "lanai.external"
     CLOUD: Final = "lanai.cloud"
     CLOUD_VERIFY: Final = "lanai.cloud.verify"
     CLOUD_TOKEN: Final = "lanai.cloud.token"  # noqa: S105  a span name
@@ -70,6 +72,8 @@ class Attr:
     NODES_SEALED: Final = "lanai.cloud.nodes_sealed"
     BYTES_SENT: Final = "lanai.cloud.bytes_sent"
     BYTES_RECEIVED: Final = "lanai.cloud.bytes_received"
+    GUARD_SIDE: Final = "lanai.guard.side"
+    GUARD_CONCERN: Final = "lanai.guard.concern"
     TTFT_MS: Final = "lanai.ttft_ms"
     ERROR: Final = "lanai.error"
 
