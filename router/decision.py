@@ -6,7 +6,7 @@ whatever a later stage computes, a rule that removed a destination stays the las
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from lanai.errors import RouteError
 from router.bounds import Claim
@@ -16,19 +16,28 @@ from router.strict import Fields, Malformed
 from router.utility import Terms
 from router.vocabulary import Destination, Reason, Stage
 
-__all__ = ["Decision", "RuleVerdict", "SignalReading"]
+__all__ = ["EXTERNAL_RULE", "Decision", "RuleVerdict", "SignalReading"]
+
+EXTERNAL_RULE: Final = "external"
+"""Name of the one rule that can let a request outside."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleVerdict:
-    """What one rule of stage 0 says. ``reason`` is set when it removes a destination."""
+    """What one rule of stage 0 says. ``reason`` is set when it removes a destination.
+
+    ``allows_external`` ``None``: it says nothing of the endpoint outside.
+    """
 
     name: str
     allows_device: bool
     allows_cloud: bool
     reason: Reason | None = None
+    allows_external: bool | None = None
 
     def allows(self, destination: Destination) -> bool:
+        if destination is Destination.EXTERNAL:
+            return self.allows_external is not False
         return self.allows_device if destination is Destination.DEVICE else self.allows_cloud
 
     def to_json_dict(self) -> dict[str, Any]:
@@ -37,7 +46,12 @@ class RuleVerdict:
             "allows_device": self.allows_device,
             "allows_cloud": self.allows_cloud,
             "reason": self.reason.value if self.reason else None,
-        }
+        } | ({} if self.allows_external is None else {"allows_external": self.allows_external})
+
+    @property
+    def lets_outside(self) -> bool:
+        """No other rule's silence is leave."""
+        return self.name == EXTERNAL_RULE and self.allows_external is True
 
     @classmethod
     def _read(cls, fields: Fields) -> "RuleVerdict":
@@ -46,6 +60,7 @@ class RuleVerdict:
             allows_device=fields.flag("allows_device"),
             allows_cloud=fields.flag("allows_cloud"),
             reason=fields.optional_word("reason", Reason),
+            allows_external=fields.optional_flag("allows_external"),
         )
         fields.done()
         return verdict
@@ -122,6 +137,9 @@ class Decision:
         for verdict in self.rules:
             if not verdict.allows(self.destination):
                 raise RouteError(f"decision contradicts the rule {verdict.name}")
+        outside = self.destination is Destination.EXTERNAL
+        if outside and not any(verdict.lets_outside for verdict in self.rules):
+            raise RouteError("decision leaves for outside without the leave of a rule")
 
     def ended(self, trace_id: str, realized: Realized) -> "Decision":
         """The same, with its trace and what came of it."""

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 from lanai.errors import NoRoute
-from router.decision import RuleVerdict
+from router.decision import EXTERNAL_RULE, RuleVerdict
 from router.facts import RequestFacts
 from router.rules import Rule
 from router.sentences import HINTS
-from router.vocabulary import Destination, Mode, Reason
+from router.vocabulary import Destination, External, Mode, Reason
 
 __all__ = ["Eligibility", "judge"]
 
@@ -18,8 +18,11 @@ class Eligibility:
 
     mode: Mode
     verdicts: tuple[RuleVerdict, ...]
+    external: External = External.NEVER
 
     def allows(self, destination: Destination) -> bool:
+        if destination is Destination.EXTERNAL and not any(v.lets_outside for v in self.verdicts):
+            return False
         return all(verdict.allows(destination) for verdict in self.verdicts)
 
     def why_not(self, destination: Destination) -> Reason | None:
@@ -31,7 +34,12 @@ class Eligibility:
 
         Raises ``NoRoute`` when neither is left.
         """
+        outside = self.external is not External.NEVER and self.allows(Destination.EXTERNAL)
+        if outside and self.external is External.FIRST:
+            return Destination.EXTERNAL, Reason.EXTERNAL_ASKED
         no_device, no_cloud = self.why_not(Destination.DEVICE), self.why_not(Destination.CLOUD)
+        if no_device and no_cloud and outside:
+            return Destination.EXTERNAL, Reason.EXTERNAL_LAST
         if no_device and no_cloud:
             raise self._no_route(no_device, no_cloud)
         if no_cloud:
@@ -61,4 +69,11 @@ class Eligibility:
 
 def judge(rules: tuple[Rule, ...], facts: RequestFacts) -> Eligibility:
     """Ask every rule."""
-    return Eligibility(mode=facts.mode, verdicts=tuple(rule.judge(facts) for rule in rules))
+    verdicts = (rule.judge(facts) for rule in rules)
+    spoken = tuple(each for each in verdicts if not _is_silent(each))
+    return Eligibility(mode=facts.mode, verdicts=spoken, external=facts.external)
+
+
+def _is_silent(verdict: RuleVerdict) -> bool:
+    """Of the endpoint outside, where nobody asked for it."""
+    return verdict.name == EXTERNAL_RULE and verdict.allows_external is None

@@ -123,6 +123,8 @@ class Experience:
             return learned
         if decision.destination is Destination.DEVICE:
             return replace(learned, device_s=_usual(self.device_s, realized.seconds))
+        if decision.destination is Destination.EXTERNAL:
+            return learned  # never weighed
         return replace(learned, cloud_s=_usual(self.cloud_s, realized.seconds))
 
     def _paced(self, money: float, policy: Policy, now_s: float) -> Pace | None:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.circumstances import Circumstances, DeviceState, Standing
-from router.vocabulary import Capability, DataClass, Destination, Finding, Mode
+from router.vocabulary import Capability, DataClass, Destination, External, Finding, Mode
 
 __all__ = [
     "AnswerObservation",
@@ -72,6 +72,9 @@ class RequestFacts:
     standing: Standing = field(default_factory=Standing)
     unseen: bool = False
     """Nothing of the answer is shown before it is whole, so that it may be looked at first."""
+    external: External = External.NEVER
+    """Did the app ask for the endpoint outside?"""
+    external_configured: bool = False
 
     @property
     def has_form(self) -> bool:

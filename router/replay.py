@@ -23,7 +23,7 @@ from router.estimator import Estimate, Estimator
 from router.policy import Policy
 from router.recorded import Asked
 from router.rules import ConsentRule, DataClassRule
-from router.vocabulary import Destination, Reason, Stage
+from router.vocabulary import DataClass, Destination, Reason, Stage
 from router.weighing import looks_at_draft, stays_in_cloud, weigh
 
 __all__ = ["Replayed", "replay", "summary"]
@@ -107,6 +107,8 @@ def _now(
     """Raises ``NoRoute``. ``None``: not told."""
     if decision.stage is Stage.FALLBACK:
         return decision.destination
+    if decision.destination is Destination.EXTERNAL:
+        return _outside(decision.asked, policy)
     # 1. The rules.
     if decision.asked is not None:
         settled = _judged(decision, decision.asked, policy).settle()
@@ -124,6 +126,13 @@ def _now(
     # A rule had settled it, and no longer does.
     silent = not estimator.predictive and not policy.early_decode_tokens
     return Destination.DEVICE if silent else None
+
+
+def _outside(asked: Asked | None, policy: Policy) -> Destination | None:
+    """Where the other policy raises the data class, the rest of the rules was not recorded."""
+    if asked is None or policy.raised.raised(asked.data_class, asked.found) is DataClass.PUBLIC:
+        return Destination.EXTERNAL
+    return None
 
 
 def _weighed(

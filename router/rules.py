@@ -2,7 +2,8 @@
 
 Rules are judged in this order, and the first that removes a destination gives the reason:
 mode, data_class, consent, cloud_configured, offline, cloud_reachable, cloud_verified, quota,
-device_ready, device_can, device_context, cloud_can, cloud_context. A rule whose fact cannot be
+device_ready, device_can, device_context, cloud_can, cloud_context, and external where the app
+asked for that. A rule whose fact cannot be
 known yet (the quota of a cloud that is not configured) leaves the matter to the rule that removes
 the destination for that very lack.
 """
@@ -14,6 +15,7 @@ from router.decision import RuleVerdict
 from router.facts import RequestFacts
 from router.policy import Policy
 from router.policy_parts import Raised
+from router.rule_external import ExternalRule
 from router.vocabulary import DataClass, Finding, Mode, Reason
 
 __all__ = ["Rule", "rules_of"]
@@ -44,6 +46,7 @@ def rules_of(policy: Policy) -> tuple[Rule, ...]:
         DeviceContextRule(),
         CloudCanRule(),
         CloudContextRule(),
+        ExternalRule(raised=policy.raised),
     )
 
 

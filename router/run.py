@@ -42,6 +42,7 @@ _FAILURES = frozenset(
         Reason.CLOUD_NOT_VERIFIED,
         Reason.NO_QUOTA,
         Reason.NO_CONSENT,
+        Reason.EXTERNAL_FAILED,
     }
 )
 
@@ -179,14 +180,16 @@ class RoutingRun:
             return self._by_weighing(stage)
 
     def fall_back(self, cause: Reason, facts: RequestFacts) -> Decision | None:
-        """After the cloud failed before its first byte; ``None`` when the rules forbid the device.
+        """After the cloud, or the endpoint outside, failed before its first byte.
+
+        ``None`` when the rules forbid the device.
 
         ``cause`` is ``cloud_failed``, ``cloud_unreachable``, ``cloud_not_verified``, ``no_quota``,
-        or ``no_consent`` when the app refused at the last moment; ``facts`` are the request's, as
+        ``external_failed``, or ``no_consent`` when the app refused at the last moment; ``facts`` are the request's, as
         they stand now.
         """
-        if self._sent_to is not Destination.CLOUD or cause not in _FAILURES:
-            raise UsageError("only a request sent to the cloud falls back, after a cloud failure")
+        if self._sent_to in (None, Destination.DEVICE) or cause not in _FAILURES:
+            raise UsageError("only a request sent away falls back, after a failure")
         with self._stopwatch:
             self._facts = facts
             self._eligible = judge(self._router.rules, facts)

@@ -47,6 +47,12 @@ REASONS: Final[Mapping[Reason, str]] = {
         "the signals were measured not to tell where the cloud is better for this pair of models"
     ),
     Reason.CLOUD_FAILED: "the cloud failed before its first byte",
+    Reason.EXTERNAL_ASKED: "the app asked for the endpoint outside",
+    Reason.EXTERNAL_LAST: "neither device nor cloud is left, and the app allows what is outside",
+    Reason.EXTERNAL_NOT_CONFIGURED: "no endpoint outside is configured",
+    Reason.EXTERNAL_NOT_PUBLIC: "the data are not public, and never leave for outside",
+    Reason.EXTERNAL_CANNOT: "the endpoint outside is asked for plain text alone",
+    Reason.EXTERNAL_FAILED: "the endpoint outside failed before its first byte",
 }
 
 HINTS: Final[Mapping[Reason, str]] = {
@@ -86,6 +92,9 @@ _CONDITIONS: Final[Mapping[Reason, str]] = {
     Reason.NO_ESTIMATOR: "would weigh the cloud with an estimator measured for this pair of models",
     Reason.NOT_PREDICTIVE: "would stay on the device at any confidence",
     Reason.CLOUD_FAILED: "would have been answered in the cloud without the failure",
+    Reason.EXTERNAL_ASKED: "would have stayed if the app had not asked for what is outside",
+    Reason.EXTERNAL_LAST: "would have stayed if device or cloud could have answered",
+    Reason.EXTERNAL_FAILED: "would have been answered outside without the failure",
 }
 
 _STAGES: Final[Mapping[Stage, str]] = {
@@ -93,7 +102,13 @@ _STAGES: Final[Mapping[Stage, str]] = {
     Stage.PREFILL: "after the prompt was read",
     Stage.EARLY_DECODE: "after the first tokens of a draft",
     Stage.AFTER_ANSWER: "after the device's whole answer, before it was shown",
-    Stage.FALLBACK: "after the cloud was tried",
+    Stage.FALLBACK: "after another place was tried",
+}
+
+_WHERE: Final[Mapping[Destination, str]] = {
+    Destination.DEVICE: "on the device",
+    Destination.CLOUD: "in the cloud",
+    Destination.EXTERNAL: "outside, at an endpoint that nobody attested",
 }
 
 
@@ -131,7 +146,7 @@ def weighed_counterfactual(
 
 def explain(decision: "Decision") -> str:
     """Sentences, one a line: what, why, the rules, the signals, what would change it, the cost."""
-    where = "on the device" if decision.destination is Destination.DEVICE else "in the cloud"
+    where = _WHERE[decision.destination]
     lines = [
         f"Runs {where}, decided {_STAGES[decision.stage]}: {REASONS[decision.reason]}.",
         *([_asked(decision.asked)] if decision.asked else []),
@@ -200,19 +215,23 @@ def _shadow(shadow: "Shadow") -> str:
         return f"{said} would have looked at signals that were not measured."
     if shadow.destination is None:
         return f"{said} would have left no route: {REASONS[shadow.reason]}."
-    where = "on the device" if shadow.destination is Destination.DEVICE else "in the cloud"
+    where = _WHERE[shadow.destination]
     return f"{said} would have run it {where}: {REASONS[shadow.reason]}."
 
 
 def _rules(verdicts: "tuple[RuleVerdict, ...]") -> str:
     removed = [
-        f"{v.name} removed the {'cloud' if v.allows_device else 'device'} ({v.reason})"
-        for v in verdicts
-        if v.reason is not None
+        f"{v.name} removed {_removed(v)} ({v.reason})" for v in verdicts if v.reason is not None
     ]
     if not removed:
         return f"All {len(verdicts)} rules allowed both."
     return f"Of {len(verdicts)} rules, {'; '.join(removed)}."
+
+
+def _removed(verdict: "RuleVerdict") -> str:
+    if verdict.allows_external is False:
+        return "what is outside"
+    return "the cloud" if verdict.allows_device else "the device"
 
 
 def _signal(reading: "SignalReading") -> str:

@@ -2,12 +2,33 @@
 
 from enum import StrEnum
 
-__all__ = ["Capability", "DataClass", "Destination", "Finding", "Mode", "Reason", "Stage"]
+__all__ = [
+    "Capability",
+    "DataClass",
+    "Destination",
+    "External",
+    "Finding",
+    "Mode",
+    "Reason",
+    "Stage",
+]
 
 
 class Destination(StrEnum):
     DEVICE = "device"
     CLOUD = "cloud"
+    EXTERNAL = "external"
+    """An endpoint that the app configured: never attested, and never chosen by weighing."""
+
+
+class External(StrEnum):
+    """Does the app ask for the endpoint outside? Only ever for public data."""
+
+    NEVER = "never"
+    LAST = "last"
+    """Where the rules leave neither device nor cloud."""
+    FIRST = "first"
+    """Before device and cloud."""
 
 
 class Mode(StrEnum):
@@ -98,3 +119,12 @@ class Reason(StrEnum):
     """Measured: the signals of this pair do not tell where the cloud is better, so the device."""
     CLOUD_FAILED = "cloud_failed"
     """The cloud failed before its first byte and the mode allows the device."""
+    EXTERNAL_ASKED = "external_asked"
+    """The app asked for the endpoint outside."""
+    EXTERNAL_LAST = "external_last"
+    """Neither device nor cloud is left, and the app allows the endpoint outside."""
+    EXTERNAL_NOT_CONFIGURED = "external_not_configured"
+    EXTERNAL_NOT_PUBLIC = "external_not_public"
+    EXTERNAL_CANNOT = "external_cannot"
+    EXTERNAL_FAILED = "external_failed"
+    """The endpoint outside failed before its first byte and the mode allows the device."""
