@@ -9,7 +9,7 @@ LOCK := -c constraints.txt
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?=
 
-.PHONY: demo test fuzz install-demo install-test models system protos lint fmt clean help
+.PHONY: demo test fuzz docs install-demo install-test models system protos lint fmt clean help
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -23,8 +23,12 @@ test: install-test system $(VENV)/.installed-tpm models ## set everything up and
 fuzz: install-test ## fuzz every parser of network bytes, FUZZ_SECONDS (60) each
 	@$(BIN)/python tests/fuzz/fuzz_harness.py --seconds $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
+# Warnings are errors: a link that leads nowhere, a name that is not there, a page that is in no list.
+docs: $(VENV)/.installed-cloud-docs-otlp-dev ## build the pages of docs/ into build/docs/index.html
+	@$(BIN)/sphinx-build -q -W --keep-going -d build/docs-cache docs build/docs
+
 install-demo: $(VENV)/.installed-cloud
-install-test: $(VENV)/.installed-cloud-otlp-dev
+install-test: $(VENV)/.installed-cloud-docs-otlp-dev
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11))' || \

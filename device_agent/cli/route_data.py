@@ -32,7 +32,9 @@ def results_options(command: Callable[P, R]) -> Callable[P, R]:
             "--group", type=click.Choice(["subject"]), help="split and resample by this column"
         ),
         click.option(
-            "--exclude", type=_file, help=f"ids to leave out (default: {LISTED} beside the data)"
+            "--exclude",
+            type=_file,
+            help="ids to leave out (default: contaminated_ids.csv beside the data)",
         ),
     )
     for option in reversed(options):
