@@ -5,6 +5,7 @@ Plan:
     2. choose the form of each kind of weight
     3. embeddings and output matrix, shared when the file has one
     4. layers, one after the other, so that one layer at a time exists in float32
+    5. the adapter that belongs to the model, if there is one
 """
 
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from inference.adapters import read_adapter
 from inference.architectures import (
     DecoderConfig,
     DecoderWeights,
@@ -24,7 +26,7 @@ from inference.architectures import (
 from inference.attention import Attention, Norm
 from inference.decoder import Decoder, LanguageModel, Layer, Precision, gelu_tanh, silu
 from inference.embedding import Embedding
-from inference.formats import locate
+from inference.formats import ModelFiles, locate
 from inference.formats.gguf_file import GgufFile
 from inference.formats.huggingface import HuggingFaceFolder
 from inference.formats.packed import PackedFile
@@ -83,7 +85,9 @@ def load(
     target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     forms = forms or _choose(precision, target, quantized=quantized)
     # 3. and 4.
-    return build(config, weights, forms, target, context_tokens)
+    decoder = build(config, weights, forms, target, context_tokens)
+    _keep_on(decoder, locate(path))  # 5.
+    return decoder
 
 
 def load_any(
@@ -97,10 +101,18 @@ def load_any(
             packed = PackedFile.open(files.weights)
             _check_context(packed.config, context_tokens)
             if runs_compiled(packed.config):
-                return PackedDecoder(
+                decoder = PackedDecoder(
                     packed, kernels, context_tokens=context_tokens, threads=torch.get_num_threads()
                 )
+                _keep_on(decoder, files)
+                return decoder
     return load(path, context_tokens=context_tokens, device=device, precision=precision)
+
+
+def _keep_on(decoder: LanguageModel, files: ModelFiles) -> None:
+    """An adapter inside the model's own folder is part of its weights, and measured with them."""
+    if files.adapter is not None:
+        decoder.keep_on(read_adapter(files.adapter, decoder.config))
 
 
 def _has_cuda(device: str | None) -> bool:
@@ -117,7 +129,10 @@ def _check_context(config: DecoderConfig, context_tokens: int) -> None:
 
 
 def load_source(path: Path, *, precision: Precision) -> tuple[Decoder, DecoderWeights]:
-    """A decoder on the CPU with the context of its model, and the weights it was made of."""
+    """A decoder on the CPU with the context of its model, and the weights it was made of.
+
+    Without the adapter that may belong to the model: what is made of its weights is not it.
+    """
     config, weights, quantized = _open(path)
     device = torch.device("cpu")
     forms = _choose(precision, device, quantized=quantized)

@@ -87,7 +87,7 @@ class PackedDecoder:
         self.scratch = aligned(size)
         self._plan.scratch = self.scratch.ctypes.data
         self._always: tuple[AdapterPlan, ...] = ()
-        self._lifting = Lifting(self._plan.max_rows)
+        self.lifting = Lifting(self._plan.max_rows)
 
     def __repr__(self) -> str:
         return f"<packed decoder: {self.config.architecture}, {self._kernels.isa}>"
@@ -129,7 +129,7 @@ class PackedDecoder:
         cache.structure.length = cache.length
         failed: Any = self._kernels.code.lanai_forward(
             self._plan,
-            self._lifting.argument(self._always if adapter is None else (*self._always, adapter)),
+            self.lifting.argument(self._always if adapter is None else (*self._always, adapter)),
             ctypes.byref(cache.structure),
             tokens.ctypes.data,
             count,
@@ -154,4 +154,4 @@ class PackedDecoder:
     def _wipe(self) -> None:
         """Overwrite what the last step left."""
         self.scratch.fill(0)
-        self._lifting.wipe()
+        self.lifting.wipe()

@@ -19,7 +19,7 @@ from lanai.errors import AdapterError, AdapterFault, UsageError
 if TYPE_CHECKING:
     from inference.catalog import InstalledModel
 
-__all__ = ["AdapterStore", "InstalledAdapter", "copy_adapter"]
+__all__ = ["AdapterStore", "InstalledAdapter", "copy_adapter", "manifest_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +96,14 @@ def copy_adapter(source: Path, folder: Path, manifest: AdapterManifest) -> None:
     write_manifest(folder, manifest)
 
 
+def manifest_of(folder: Path, name: str, base: Base) -> AdapterManifest:
+    """Of a PEFT folder that has none."""
+    weights = folder / WEIGHTS
+    return AdapterManifest(
+        name=check_name(name), base=base, sha256=digest_of(weights), bytes=weights.stat().st_size
+    )
+
+
 def _pinned(
     source: Path,
     manifest: AdapterManifest | None,
@@ -109,10 +117,7 @@ def _pinned(
     pinned = Base(name=base.name, architecture=base.architecture, sha256=base.sha256)
     if manifest is not None:
         return dataclasses.replace(manifest, name=name, base=pinned)
-    weights = source / WEIGHTS
-    return AdapterManifest(
-        name=name, base=pinned, sha256=digest_of(weights), bytes=weights.stat().st_size
-    )
+    return manifest_of(source, name, pinned)
 
 
 def _found(folder: Path) -> InstalledAdapter:

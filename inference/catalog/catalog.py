@@ -76,7 +76,8 @@ class Catalog:
     def verify(self, name_or_path: str, *, progress: Progress = silent) -> InstalledModel:
         """``find``, and hash the weights. Raises ``ChecksumMismatch``."""
         model = self.find(name_or_path)
-        digest = combined_digest(weight_files(model.path, model.file), progress=progress)
+        files = weight_files(model.path, model.file, model.adapter)
+        digest = combined_digest(files, progress=progress)
         if digest != model.sha256:
             raise ChecksumMismatch(
                 f"the weights of {model.name} are not those that were installed",

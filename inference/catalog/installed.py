@@ -13,6 +13,7 @@ __all__ = ["MANIFEST", "InstalledModel", "read_manifest", "weight_files", "write
 
 MANIFEST: Final = "lanai.json"
 SCHEMA: Final = "lanai.model/1"
+_ADAPTER: Final = ("adapter_config.json", "adapter_model.safetensors", "lanai.json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +21,7 @@ class InstalledModel:
     """Facts of a model on disk. ``bytes`` and ``sha256`` are of its weights.
 
     ``sha256`` of several weight files is that of the lines ``name NUL sha256 LF``, sorted by name.
+    ``adapter``: the folder inside its own of an adapter that is always on, and part of its weights.
     """
 
     name: str
@@ -34,19 +36,26 @@ class InstalledModel:
     sha256: str
     license: str
     source: str
+    adapter: str | None = None
 
 
-def weight_files(folder: Path, file: str | None) -> tuple[Path, ...]:
-    """The weight file, or every safetensors file of a Hugging Face folder, sorted by name."""
+def weight_files(folder: Path, file: str | None, adapter: str | None = None) -> tuple[Path, ...]:
+    """The weight file, or every safetensors file of a Hugging Face folder, sorted by name.
+
+    Then the files of the adapter that is always on: all of them say what it computes.
+    """
+    own = () if adapter is None else tuple(folder / adapter / name for name in _ADAPTER)
     if file is not None:
-        return (folder / file,)
-    return tuple(sorted(folder.glob("*.safetensors")))
+        return (folder / file, *own)
+    return (*sorted(folder.glob("*.safetensors")), *own)
 
 
 def write_manifest(model: InstalledModel) -> None:
     """Write ``lanai.json`` into the model's folder."""
     values = {"schema": SCHEMA, **asdict(model)}
     del values["path"]
+    if model.adapter is None:
+        del values["adapter"]
     text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)
     (model.path / MANIFEST).write_text(text + "\n", encoding="utf-8")
 
@@ -59,7 +68,8 @@ def read_manifest(folder: Path) -> InstalledModel:
         raise _damaged(path, f"is not of schema {SCHEMA}")
     model = _parse(path, values)
     try:
-        size = sum(file.stat().st_size for file in weight_files(folder, model.file))
+        files = weight_files(folder, model.file, model.adapter)
+        size = sum(file.stat().st_size for file in files)
     except OSError:
         raise _damaged(path, "names a weight file that is missing") from None
     if size != model.bytes:
@@ -85,11 +95,12 @@ def _wrong_key(model: InstalledModel) -> str | None:
     for key in ("parameters", "bytes"):
         if type(value := getattr(model, key)) is not int or value < 0:
             return key
-    for key in ("file", "chat_form"):
+    for key in ("file", "chat_form", "adapter"):
         if not isinstance(getattr(model, key), str | None):
             return key
-    if model.file is not None and Path(model.file).name != model.file:
-        return "file"
+    for key in ("file", "adapter"):
+        if (name := getattr(model, key)) is not None and Path(name).name != name:
+            return key
     bits = model.bits_per_weight
     if not isinstance(bits, int | float) or not math.isfinite(bits):
         return "bits_per_weight"

@@ -6,6 +6,7 @@ import click
 
 from inference.catalog import Catalog, CatalogEntry, InstalledModel
 from inference.catalog.entries import load_entries
+from inference.cli.adapt import adapt
 from inference.cli.bar import progress_bar
 from inference.cli.measure import perplexity, score
 from inference.cli.pack import pack
@@ -79,6 +80,7 @@ def remove(name: str, as_json: bool) -> None:
 
 
 models.add_command(pack)
+models.add_command(adapt)
 models.add_command(perplexity)
 models.add_command(score)
 

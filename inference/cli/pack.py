@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from inference.adapters import BaseModel
 from inference.catalog import Catalog, InstalledModel
+from inference.catalog.adapting import attach_adapter
 from inference.catalog.installed import write_manifest
 from inference.catalog.staging import staging
 from inference.openmp import set_openmp_here
@@ -31,8 +33,20 @@ __all__ = ["pack"]
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="text to calibrate with; default: text the default model wrote itself",
 )
+@click.option(
+    "--recovery",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="adapter of `lanai adapters recover`, made for these very weights; it is always on",
+)
 @json_option
-def pack(source: str, bits: float, out: Path, calibration: Path | None, as_json: bool) -> None:
+def pack(
+    source: str,
+    bits: float,
+    out: Path,
+    calibration: Path | None,
+    recovery: Path | None,
+    as_json: bool,
+) -> None:
     """Pack SOURCE so that a weight of its layers takes BITS on average, scales included."""
     if out.exists():
         raise UsageError(f"{out} is there already", hint="name a folder that is not")
@@ -48,7 +62,7 @@ def pack(source: str, bits: float, out: Path, calibration: Path | None, as_json:
     text = load_text_model(model.path)
     prose = _read(calibration) if calibration else bundled_text()
     result = packed_of(model.path, text, prose, bits=bits, say=say)
-    facts = _write(out.absolute(), model, result)
+    facts = _write(out.absolute(), model, result, recovery)
     if as_json:
         emit_json(facts)
     else:
@@ -62,7 +76,9 @@ def _read(path: Path) -> str:
         raise UsageError(f"{path} is not a text file in UTF-8") from error
 
 
-def _write(out: Path, source: InstalledModel, result: "Packed") -> dict[str, Any]:
+def _write(
+    out: Path, source: InstalledModel, result: "Packed", recovery: Path | None
+) -> dict[str, Any]:
     """The folder appears whole or not at all. Gives the keys of CONTRACTS."""
     from inference.formats.packed import WEIGHTS, write_packed
     from inference.text.model import read_parts
@@ -88,6 +104,9 @@ def _write(out: Path, source: InstalledModel, result: "Packed") -> dict[str, Any
             license=source.license,
             source=f"packed:{source.name}@sha256:{source.sha256}",
         )
+        if recovery is not None:
+            base = BaseModel(digests=frozenset({manifest.sha256, source.sha256}))
+            manifest = attach_adapter(manifest, recovery, result.config, base)
         write_manifest(manifest)
         stage.commit()
     return _facts(manifest, result)

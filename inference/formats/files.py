@@ -26,6 +26,8 @@ class ModelFiles:
     folder: Path
     weights: Path
     chat_form: str | None = None
+    adapter: Path | None = None
+    """The folder of an adapter that is always on."""
 
 
 def locate(path: Path) -> ModelFiles:
@@ -65,22 +67,38 @@ def _installed(folder: Path) -> ModelFiles:
     chat_form = manifest.get("chat_form")
     if chat_form is not None and not isinstance(chat_form, str):
         raise ModelFormatError(f"{folder / 'lanai.json'}: chat_form is not a name or null")
+    adapter = _adapter(folder, manifest.get("adapter"))
     match manifest.get("format"):
-        case "gguf":
+        case "gguf" | "packed" as kind:
             weights = _named_file(folder, manifest.get("file"))
-            return ModelFiles(format="gguf", folder=folder, weights=weights, chat_form=chat_form)
-        case "packed":
-            weights = _named_file(folder, manifest.get("file"))
-            return ModelFiles(format="packed", folder=folder, weights=weights, chat_form=chat_form)
+            return ModelFiles(
+                format=kind, folder=folder, weights=weights, chat_form=chat_form, adapter=adapter
+            )
         case "huggingface":
             return ModelFiles(
-                format="huggingface", folder=folder, weights=folder, chat_form=chat_form
+                format="huggingface",
+                folder=folder,
+                weights=folder,
+                chat_form=chat_form,
+                adapter=adapter,
             )
         case other:
             raise UnsupportedModel(
                 f"{folder / 'lanai.json'}: format {other!r} is not built in this version",
                 hint="formats: gguf, huggingface, packed",
             )
+
+
+def _adapter(folder: Path, name: object) -> Path | None:
+    """A folder directly in ``folder``; names that lead elsewhere are refused."""
+    if name is None:
+        return None
+    if not isinstance(name, str) or Path(name).name != name or not (folder / name).is_dir():
+        raise ModelFormatError(
+            f"{folder} lacks the adapter its lanai.json names",
+            hint="remove the model and pull it again",
+        )
+    return folder / name
 
 
 def _named_file(folder: Path, name: object) -> Path:

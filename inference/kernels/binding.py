@@ -94,6 +94,7 @@ def bind(library: ctypes.CDLL) -> ctypes.CDLL | None:
     """Declare the functions; ``None`` for a library of another version."""
     pointer, integer, size = ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t
     plan, cache = ctypes.POINTER(structures.Plan), ctypes.POINTER(structures.Cache)
+    low_rank = ctypes.POINTER(structures.LowRank)
     matrix, adapters = ctypes.POINTER(structures.Matrix), ctypes.POINTER(structures.Adapters)
     declared: dict[str, tuple[Any, list[Any]]] = {
         "lanai_abi": (integer, []),
@@ -111,6 +112,20 @@ def bind(library: ctypes.CDLL) -> ctypes.CDLL | None:
         "lanai_product": (
             integer,
             [integer, pointer, matrix, integer, pointer, integer, pointer, pointer],
+        ),
+        "lanai_lift": (
+            integer,
+            [
+                integer,
+                pointer,
+                low_rank,
+                integer,
+                pointer,
+                integer,
+                pointer,
+                integer,
+                *2 * [pointer],
+            ],
         ),
     }
     for name, (result, arguments) in declared.items():

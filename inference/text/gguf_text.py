@@ -30,6 +30,7 @@ def read_gguf(path: Path) -> TextParts:
     ends = [_token_id(file, key, len(names)) for key in ("eos_token_id", "eot_token_id")]
     begins = file.flag(_KEY + "add_bos_token", default=not tokens.byte_level)
     return TextParts(
+        special=spelled,
         tokens=tokens,
         template=None if source is None else ChatTemplate(source, spelled),
         bos_id=special["bos_token"] if begins else None,

@@ -26,6 +26,7 @@ def read_huggingface(folder: Path) -> TextParts:
     spelled = {name: text for name in _SPECIAL if (text := _spelling(settings.get(name)))}
     bos = tokens.tokenizer.token_to_id(spelled.get("bos_token", ""))
     return TextParts(
+        special=spelled,
         tokens=tokens,
         template=None if source is None else ChatTemplate(source, spelled),
         bos_id=bos if _begins(folder, settings) else None,

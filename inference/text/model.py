@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from inference.adapters.manifest import AdapterManifest, read_manifest
 from inference.formats import ModelFiles, locate
 from inference.text.few_shot import STOP_STRINGS, render_few_shot
 from inference.text.gguf_text import read_gguf
@@ -25,7 +26,8 @@ __all__ = ["TextModel", "load_text_model", "read_parts"]
 class TextModel:
     """Turns text into ids and back for one model. Build it with ``load_text_model``.
 
-    ``template`` ``None`` means the built-in few-shot form. ``bos_id`` is the token every sequence
+    ``template`` ``None`` means the built-in few-shot form. ``own_stops`` end answers beside what
+    the form itself ends them with. ``bos_id`` is the token every sequence
     of this model begins with, ``None`` when it has none; ``render`` already places it.
     """
 
@@ -33,6 +35,7 @@ class TextModel:
     template: ChatTemplate | None
     bos_id: int | None
     stop_ids: frozenset[int]
+    own_stops: tuple[str, ...] = ()
 
     @property
     def vocabulary(self) -> int:
@@ -42,7 +45,7 @@ class TextModel:
     @property
     def stop_strings(self) -> tuple[str, ...]:
         """Texts that end an answer in this model's form; ``decoder`` watches for them."""
-        return STOP_STRINGS if self.template is None else ()
+        return (*(STOP_STRINGS if self.template is None else ()), *self.own_stops)
 
     def encode(self, text: str) -> TokenIds:
         """Plain text to ids: nothing added, no control token. ``UsageError`` if not Unicode."""
@@ -84,13 +87,23 @@ def load_text_model(path: Path) -> TextModel:
             f"chat form {files.chat_form!r} is not built here", hint="built: few_shot"
         )
     parts = _parts(files)
-    few_shot = files.chat_form == "few_shot" or parts.template is None
+    adapter = None if files.adapter is None else read_manifest(files.adapter)
     return TextModel(
         tokens=parts.tokens,
-        template=None if few_shot else parts.template,
+        template=_template(files, parts, adapter),
         bos_id=parts.bos_id,
         stop_ids=parts.stop_ids,
+        own_stops=() if adapter is None else adapter.stop or (),
     )
+
+
+def _template(
+    files: ModelFiles, parts: TextParts, adapter: AdapterManifest | None
+) -> ChatTemplate | None:
+    """The form the model's own adapter was trained with goes before the model's."""
+    if adapter is not None and adapter.chat_template is not None:
+        return ChatTemplate(adapter.chat_template, parts.special)
+    return None if files.chat_form == "few_shot" else parts.template
 
 
 def read_parts(path: Path) -> TextParts:

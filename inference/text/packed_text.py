@@ -35,7 +35,7 @@ def write_packed_text(folder: Path, parts: TextParts) -> None:
         "bos_id": parts.bos_id,
         "stop_ids": sorted(parts.stop_ids),
         "template": None if template is None else template.source,
-        "template_tokens": {} if template is None else dict(template.tokens),
+        "template_tokens": dict(parts.special if template is None else template.tokens),
     }
     text = json.dumps(values, indent=1, ensure_ascii=False)
     (folder / _TEXT).write_text(text + "\n", encoding="utf-8")
@@ -60,6 +60,7 @@ def read_packed_text(folder: Path) -> TextParts:
         template=None if template is None else ChatTemplate(template, values["template_tokens"]),
         bos_id=values["bos_id"],
         stop_ids=frozenset(values["stop_ids"]),
+        special=values["template_tokens"],
     )
 
 

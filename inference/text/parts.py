@@ -1,7 +1,7 @@
 """What a model's files say about its text, whatever their format."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from inference.text.template import ChatTemplate
 from inference.text.vocabulary import Vocabulary
@@ -27,6 +27,8 @@ class TextParts:
     template: ChatTemplate | None
     bos_id: int | None
     stop_ids: frozenset[int]
+    special: Mapping[str, str] = field(default_factory=dict)
+    """Spellings of ``bos_token``, ``eos_token`` …, for a template that comes from elsewhere."""
 
 
 def end_markers(control: Mapping[str, int]) -> set[int]:

@@ -94,6 +94,13 @@ int lanai_product(int isa, void *pool, const lanai_matrix *matrix, int group, co
   return of->product(pool, matrix, group, x, n, y, work);
 }
 
+int lanai_lift(int isa, void *pool, const lanai_low_rank *change, int group, const float *x, int n,
+               float *y, int rows, float *inner, void *work) {
+  const lanai_kernels *of = kernels(isa);
+  if (!of || n < 1 || rows < 1) return LANAI_BAD_ARGUMENT;
+  return of->lift(pool, change, group, x, n, y, rows, inner, work);
+}
+
 uint64_t lanai_read(void *pool, const void *data, size_t bytes) {
   constexpr size_t PIECE = 1 << 18;  // 64-bit words
   const uint64_t *words = static_cast<const uint64_t *>(data);

@@ -61,6 +61,17 @@ int product(void *pool, const lanai_matrix *m, int group, const float *x, int n,
   return LANAI_OK;
 }
 
-constexpr lanai_kernels KERNELS = {forward, scratch_bytes, product_bytes, product};
+int lift(void *pool, const lanai_low_rank *change, int group, const float *x, int n, float *y,
+         int rows, float *inner, void *work) {
+  if (int failed = product(pool, &change->a, group, x, n, inner, work)) return failed;
+  for (int tile = 0; LANAI_TILE * tile < rows; tile++) {
+    int left = rows - LANAI_TILE * tile;
+    lift_tile({change, inner}, tile, n, y + LANAI_TILE * tile, rows,
+              left < LANAI_TILE ? left : LANAI_TILE);
+  }
+  return LANAI_OK;
+}
+
+constexpr lanai_kernels KERNELS = {forward, scratch_bytes, product_bytes, product, lift};
 
 }  // namespace

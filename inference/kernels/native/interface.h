@@ -102,6 +102,10 @@ size_t lanai_product_bytes(const lanai_matrix *matrix, int group, int n, int thr
 int lanai_product(int isa, void *pool, const lanai_matrix *matrix, int group, const float *x, int n,
                   float *y, void *work);
 
+// y += the change of x, [n][rows], likewise. inner: [n][change->a.rows] floats; work: that of a.
+int lanai_lift(int isa, void *pool, const lanai_low_rank *change, int group, const float *x, int n,
+               float *y, int rows, float *inner, void *work);
+
 // Reads every byte of data, as a product reads weights; gives a sum so that it cannot be left out.
 uint64_t lanai_read(void *pool, const void *data, size_t bytes);
 

@@ -8,6 +8,7 @@ struct lanai_kernels {
   size_t (*scratch_bytes)(const lanai_plan *, int, int);
   size_t (*product_bytes)(const lanai_matrix *, int, int, int);
   int (*product)(void *, const lanai_matrix *, int, const float *, int, float *, void *);
+  int (*lift)(void *, const lanai_low_rank *, int, const float *, int, float *, int, float *, void *);
 };
 
 const lanai_kernels *lanai_kernels_portable();

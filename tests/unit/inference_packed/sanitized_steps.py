@@ -13,6 +13,7 @@ import torch
 from inference.formats.packed import PackedFile
 from inference.kernels.binding import ISAS, Kernels, bind
 from inference.packed_decoder import PackedDecoder
+from inference.testing.random_adapter import random_adapter
 from inference.testing.random_packed import tiny_config, write_tiny_packed
 
 
@@ -32,10 +33,13 @@ def main() -> None:
         for isa in ISAS[: library.lanai_best_isa() + 1]:
             kernels = Kernels(code=library, isa=isa)
             decoder = PackedDecoder(file, kernels, context_tokens=41, threads=2)
+            decoder.keep_on(random_adapter(file.config, rank=17, parts=("q", "down")))
+            adapter = decoder.adapted(random_adapter(file.config, rank=3))
             cache = decoder.new_cache(41)
             ids = torch.from_numpy(np.random.default_rng(1).integers(0, 17, 41))
             for piece in torch.split(ids, [13, 1, 1, 26]):
-                decoder.forward(piece, cache, all_logits=True)
+                decoder.forward(piece, cache, all_logits=True, adapter=adapter)
+                adapter = None
             cache.wipe()
     print("clean")
 
