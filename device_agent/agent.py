@@ -12,6 +12,7 @@ from typing import Any
 from device_agent.availability import Availability
 from device_agent.departure import Approve, Departure, Redact
 from device_agent.enrolled import EnrolledCloud
+from device_agent.external import External, configured_endpoint
 from device_agent.guardrails import Guardrails, guardrails_of
 from device_agent.ledger import Ledger, ledger_path
 from device_agent.local import Device
@@ -69,6 +70,7 @@ class AsyncAgent:
             memory=Memory(experience_path(folders)),
             surroundings=surroundings or LinuxSurroundings(cloud_is_here=_cloud_is_here(folders)),
             detector=PatternDetector(),
+            external=_external(settings),
         )
         return cls(runtime, settings)
 
@@ -91,7 +93,14 @@ class AsyncAgent:
             try:
                 await self._runtime.cloud.close()
             finally:
-                await asyncio.to_thread(self._runtime.tracing.close)
+                await self._close_rest()
+
+    async def _close_rest(self) -> None:
+        try:
+            if self._runtime.external is not None:
+                await self._runtime.external.close()
+        finally:
+            await asyncio.to_thread(self._runtime.tracing.close)
 
     async def availability(self) -> Availability:
         """What could answer now; asks the cloud, starts no model. True when something could."""
@@ -155,6 +164,16 @@ def _cloud_is_here(folders: Folders) -> bool:
     except LanaiError:
         return False
     return root is not None and root.relay.is_loopback
+
+
+def _external(settings: Settings) -> External | None:
+    """The endpoint outside, where one is configured. Nothing is opened yet."""
+    endpoint = configured_endpoint(settings)
+    if endpoint is None:
+        return None
+    from device_agent.external.client import HttpExternal
+
+    return HttpExternal(endpoint)
 
 
 def _enrolled(folders: Folders, settings: Settings) -> EnrolledCloud:

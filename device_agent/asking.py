@@ -14,7 +14,7 @@ from device_agent.tools import AnyTool, Function, told, tools_of
 from inference.guided import check_request
 from inference.text import ChatMessage, Tool, ToolChoice
 from lanai.errors import UsageError
-from router.vocabulary import DataClass, Destination, Mode
+from router.vocabulary import DataClass, Destination, External, Mode
 
 if TYPE_CHECKING:
     from device_agent.toolbox import ToolErrors
@@ -33,7 +33,9 @@ class Asking(TypedDict, total=False):
     ``none``, ``required``, or a tool's name; it counts for the first round. After
     ``max_tool_rounds`` rounds of calls the model must answer. ``tool_errors``: ``tell`` the model
     (default), or ``raise`` ``ToolFailed``. ``timeout_s``: from the call to the last character,
-    tools included; then ``DeadlineExceeded``.
+    tools included; then ``DeadlineExceeded``. ``external``: ``first`` or ``last`` asks for the
+    configured endpoint outside, which is not attested: before device and cloud, or where neither
+    is left. Only for ``data_class`` public, and after the session's ``approve`` said yes.
     """
 
     options: Options | None
@@ -46,6 +48,7 @@ class Asking(TypedDict, total=False):
     max_tool_rounds: int
     tool_errors: "ToolErrors"
     timeout_s: float | None
+    external: External | str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +97,7 @@ def prompted(
         check=None if target.form is None else target.value,
         departure=defaults.departure,
         guardrails=defaults.guardrails,
+        external=_external(asking),
     )
     return Prompted(
         ask=ask,
@@ -118,6 +122,13 @@ def _max_rounds(asking: Asking) -> int:
     if rounds < 1:
         raise UsageError("max_tool_rounds is below 1", hint="`tools=()` allows no call at all")
     return rounds
+
+
+def _external(asking: Asking) -> External:
+    word = asking.get("external", External.NEVER)
+    if word not in list(External):
+        raise UsageError("external is neither `never`, `last` nor `first`")
+    return External(word)
 
 
 def _timeout(asking: Asking) -> float | None:

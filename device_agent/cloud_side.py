@@ -16,17 +16,22 @@ from lanai.content import Content
 from lanai.errors import (
     CloudError,
     ConsentRefused,
+    ExternalError,
     LanaiError,
     LedgerError,
+    NoRoute,
     StoreError,
     TrustError,
 )
-from router import Reason
+from router import Decision, Destination, Reason
 
 __all__ = ["FAILURES", "CloudSide", "cause_of"]
 
-FAILURES = (CloudError, TrustError, LedgerError, StoreError, ConsentRefused)
-"""What the device may answer for in the cloud's place."""
+FAILURES = (
+    *(CloudError, TrustError, LedgerError, StoreError, ConsentRefused),
+    *(ExternalError, NoRoute),  # of the endpoint outside, and of the last check before it
+)
+"""What the device may answer for in another place's stead."""
 HEDGED = "hedge"
 
 
@@ -108,11 +113,14 @@ class CloudSide:
         )
 
 
-def cause_of(error: LanaiError) -> Reason:
-    """Why the device answers in the cloud's place."""
+def cause_of(error: LanaiError, decision: Decision | None) -> Reason:
+    """Why the device answers in the place of the cloud, or of the endpoint outside."""
+    outside = decision is not None and decision.destination is Destination.EXTERNAL
     match error:
         case ConsentRefused():
             return Reason.NO_CONSENT
+        case _ if outside:
+            return Reason.EXTERNAL_FAILED
         case TrustError():
             return Reason.CLOUD_NOT_VERIFIED
         case _:

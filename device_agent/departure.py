@@ -5,6 +5,7 @@
     2. ``approve`` is told what is about to leave, and to which verified nodes' cluster. Without its
        yes nothing leaves: the device answers where the mode allows, else ``ConsentRefused``.
 
+For an endpoint outside (`device_agent.external`) ``approve`` is a must: without it nothing leaves.
 Both come before the ledger's intent, the token and the seal. What they raise is raised to the app,
 and nothing was sent.
 """
@@ -19,14 +20,16 @@ from inference.text import ChatMessage, ToolCall
 from lanai.content import Content
 from lanai.errors import ConsentRefused, UsageError
 
-__all__ = ["STAY_AS_IT_IS", "Approve", "Departure", "Proposal", "Redact"]
+__all__ = ["STAY_AS_IT_IS", "Approve", "Departure", "Outside", "Proposal", "Redact"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
     """What would leave, counted after ``redact``. ``reason`` is the router's word.
 
-    ``tools`` are the names of those the cloud would be told of.
+    ``tools`` are the names of those the cloud would be told of. ``destination`` is ``cloud``,
+    sealed to verified nodes, or ``external``: then ``endpoint`` is its URL and ``bytes`` what it
+    would be sent, readable by whoever runs it.
     """
 
     reason: str
@@ -35,10 +38,21 @@ class Proposal:
     messages: int
     characters: int
     tools: tuple[str, ...]
+    destination: str = "cloud"
+    endpoint: str | None = None
+    bytes: int | None = None
 
 
 Redact = Callable[[Content], str]
 Approve = Callable[[Proposal], bool | Awaitable[bool]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outside:
+    """An endpoint that nobody attested, and how many bytes a request is for it."""
+
+    endpoint: str
+    size: Callable[[CloudAsk], int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +62,22 @@ class Departure:
     redact: Redact | None = None
     approve: Approve | None = None
 
-    async def prepare(self, ask: CloudAsk, *, reason: str, mode: str, data_class: str) -> CloudAsk:
+    async def prepare(
+        self,
+        ask: CloudAsk,
+        *,
+        reason: str,
+        mode: str,
+        data_class: str,
+        outside: Outside | None = None,
+    ) -> CloudAsk:
         """What may leave. Raises ``ConsentRefused``."""
         # 1. Redact.
         ready = ask if self.redact is None else _redacted(ask, self.redact)
         # 2. Approve.
         if self.approve is None:
+            if outside is not None:
+                raise _refused("nobody was asked whether this request may go outside")
             return ready
         proposal = Proposal(
             reason=reason,
@@ -62,17 +86,23 @@ class Departure:
             messages=len(ready.messages),
             characters=sum(len(each.text) for each in ready.messages),
             tools=tuple(tool.name for tool in ready.tools),
+            destination="cloud" if outside is None else "external",
+            endpoint=None if outside is None else outside.endpoint,
+            bytes=None if outside is None else outside.size(ready),
         )
         answer = self.approve(proposal)
         if (await answer if inspect.isawaitable(answer) else answer) is not True:
-            raise ConsentRefused(
-                "the app refused that this request leaves; nothing was sent",
-                hint="mode auto lets the device answer instead",
-            )
+            raise _refused("the app refused that this request leaves")
         return ready
 
 
 STAY_AS_IT_IS: Final = Departure()
+
+
+def _refused(why: str) -> ConsentRefused:
+    return ConsentRefused(
+        f"{why}; nothing was sent", hint="mode auto lets the device answer instead"
+    )
 
 
 def _redacted(ask: CloudAsk, redact: Redact) -> CloudAsk:

@@ -38,6 +38,8 @@ async def gather(
         session_on=ask.session_on,
         standing=runtime.memory.standing(runtime.router),
         unseen=ask.unseen,
+        external=ask.external,
+        external_configured=runtime.external is not None,
         needs=_needs(ask),
     )
     return facts, state

@@ -23,11 +23,12 @@ from typing import Any
 from lanai.errors import LedgerError
 from lanai.folders import Folders, private_folder
 
-__all__ = ["Disclosure", "Ledger", "LedgerContents", "ledger_path"]
+__all__ = ["CLOUD", "EXTERNAL", "Disclosure", "Ledger", "LedgerContents", "ledger_path"]
 
 log = logging.getLogger(__name__)
 
 INTENT, OUTCOME, PRUNED = "intent", "outcome", "pruned"
+CLOUD, EXTERNAL = "cloud", "external"
 DAY_S = 24 * 3600
 
 
@@ -54,6 +55,9 @@ class Disclosure:
     measurement: str | None = None
     evidence: str | None = None
     log_checkpoint: str | None = None
+    destination: str = CLOUD
+    """Or ``external``: readable by whoever runs the endpoint."""
+    endpoint: str | None = None
 
     def to_json_dict(self) -> dict[str, Any]:
         return asdict(self) | {"nodes": list(self.nodes)}
@@ -93,10 +97,25 @@ class Ledger:
         self._clock = clock
         self._looked = False
 
-    def intend(self, *, id: str, reason: str, mode: str, data_class: str) -> Disclosure:
+    def intend(
+        self,
+        *,
+        id: str,
+        reason: str,
+        mode: str,
+        data_class: str,
+        destination: str = CLOUD,
+        endpoint: str | None = None,
+    ) -> Disclosure:
         """Write down, durably, that a request is about to leave. Raises ``LedgerError``."""
         disclosure = Disclosure(
-            id=id, time=self._clock(), reason=reason, mode=mode, data_class=data_class
+            id=id,
+            time=self._clock(),
+            reason=reason,
+            mode=mode,
+            data_class=data_class,
+            destination=destination,
+            endpoint=endpoint,
         )
         self._append(INTENT, disclosure)
         self._drop_old(disclosure.time)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from device_agent.cloud_seam import StreamShape
 from device_agent.departure import STAY_AS_IT_IS, Departure
 from device_agent.enrolled import EnrolledCloud
+from device_agent.external.seam import External as ExternalEndpoint
 from device_agent.guardrails import UNGUARDED, Guardrails
 from device_agent.ledger import Ledger
 from device_agent.local import Device
@@ -19,6 +20,7 @@ from inference.guided import OutputForm
 from inference.text import ChatMessage, ToolChoice
 from lanai.content import Content
 from router import DataClass, Destination, Mode, Router
+from router.vocabulary import External
 
 __all__ = ["Ask", "Runtime"]
 
@@ -37,6 +39,7 @@ class Runtime:
     memory: Memory = field(default_factory=Memory)
     surroundings: Surroundings = field(default_factory=FixedSurroundings)
     detector: Detector | None = None
+    external: ExternalEndpoint | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +66,8 @@ class Ask:
     departure: Departure = field(default=STAY_AS_IT_IS, repr=False)
     """The app's hooks before anything leaves."""
     guardrails: Guardrails = field(default=UNGUARDED, repr=False)
+    external: External = External.NEVER
+    """Does the app ask for the endpoint outside, which nobody attested?"""
 
     @property
     def may_leave(self) -> bool:

@@ -7,12 +7,13 @@
     4. Stages 1 to 3: the device prefills; a draft, or an answer that is shown whole, is held back
        until the router has decided. Where that is close, the sealed call may be opened ahead.
     5. On the device: show the draft and go on. In the cloud: cancel the device's request first.
-    6. The cloud failed and nothing was shown yet: the device answers, where the rules allow it.
+    6. That place failed and nothing was shown yet: the device answers, where the rules allow it.
     7. The session's output checks, on each piece before it is shown.
     8. Store the trace with the decision and what it came to, however the request ended.
 
 After the first character was shown the source never changes. What each place does for it is in
-`device_agent.device_side` and `device_agent.cloud_side`.
+`device_agent.device_side`, `device_agent.cloud_side` and, where the app asks for it,
+`device_agent.external.side`.
 """
 
 import asyncio
@@ -25,6 +26,7 @@ from device_agent.cloud_side import FAILURES, CloudSide, cause_of
 from device_agent.consult import Consultation
 from device_agent.device_side import DeviceSide
 from device_agent.enrolled import CloudState
+from device_agent.external.side import ExternalSide
 from device_agent.gathering import explain_no_route, gather, notice
 from device_agent.guardrails.guarding import Guard
 from device_agent.reply import Ending, Reply, Usage
@@ -50,6 +52,7 @@ class Turn:
         self._trace = runtime.tracing.request()
         self._device = DeviceSide(runtime, ask, self._trace)
         self._cloud = CloudSide(runtime, ask, self._trace)
+        self._external = ExternalSide(runtime, ask, self._trace)
         self._guard = Guard(ask.guardrails, self._trace, whole=ask.unseen)
         self._begun = time.perf_counter()
         self._first: float | None = None
@@ -94,7 +97,8 @@ class Turn:
         # 1. Render, and look beside it for what should not leave.
         ids, noticed = await asyncio.gather(self._device.render(), notice(self._runtime, self._ask))
         raised = self._runtime.router.policy.raised
-        self._cloud.data_class = raised.raised(self._ask.data_class, noticed.found)
+        data_class = raised.raised(self._ask.data_class, noticed.found)
+        self._cloud.data_class = self._external.data_class = data_class
         # 2. Facts.
         facts, state = await gather(self._runtime, self._ask, ids, noticed)
         # 3. Rules.
@@ -137,20 +141,24 @@ class Turn:
             await self._cloud.drop()
             return self._device.pieces()
         await self._device.drop()
-        return self._in_cloud(consultation, facts)
+        outside = decision.destination is Destination.EXTERNAL
+        side = self._external if outside else self._cloud
+        return self._away(side.pieces(consultation), consultation, facts)
 
-    async def _in_cloud(
-        self, consultation: Consultation, facts: RequestFacts
+    async def _away(
+        self, said: AsyncGenerator[Said, None], consultation: Consultation, facts: RequestFacts
     ) -> AsyncGenerator[Said, None]:
+        """From the cloud, or from outside."""
         try:
-            async with aclosing(self._cloud.pieces(consultation)) as pieces:
+            async with aclosing(said) as pieces:
                 async for piece in pieces:
                     yield piece
         except FAILURES as error:
             # 6. Fall back, but never after the first character.
             self._calls.clear()  # of an answer that broke off
             self._guard.forget()
-            if self._shown or consultation.fall_back(cause_of(error), facts) is None:
+            cause = cause_of(error, consultation.decision)
+            if self._shown or consultation.fall_back(cause, facts) is None:
                 raise
         else:
             return
@@ -165,7 +173,7 @@ class Turn:
 
     @property
     def _ending(self) -> Ending | None:
-        return self._device.ending or self._cloud.ending
+        return self._device.ending or self._cloud.ending or self._external.ending
 
     def _whole(self) -> Reply[Content]:
         ending = self._ending

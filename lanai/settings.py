@@ -70,6 +70,16 @@ class Settings(BaseModel):
     estimator_file: Path | None = Field(
         None, description="what `lanai route train --out` wrote; unset: the shipped"
     )
+    external_url: str | None = Field(
+        None,
+        description="base of an OpenAI-compatible endpoint outside, never attested; unset: none",
+    )
+    external_model: str | None = Field(None, description="the model asked for there")
+    external_key_file: Path | None = Field(None, description="file with its bearer key")
+    external_key_variable: str | None = Field(
+        None, description="or the name of the environment variable that holds the key"
+    )
+    external_timeout_s: float = Field(60.0, gt=0, description="deadline of one request there")
     trace_keep_days: int = Field(
         30, ge=1, le=3650, description="days a trace is kept; the newest 10,000 at most"
     )

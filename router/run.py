@@ -185,8 +185,8 @@ class RoutingRun:
         ``None`` when the rules forbid the device.
 
         ``cause`` is ``cloud_failed``, ``cloud_unreachable``, ``cloud_not_verified``, ``no_quota``,
-        ``external_failed``, or ``no_consent`` when the app refused at the last moment; ``facts`` are the request's, as
-        they stand now.
+        ``external_failed``, or ``no_consent`` when the app refused at the last moment; ``facts``
+        are the request's, as they stand now.
         """
         if self._sent_to in (None, Destination.DEVICE) or cause not in _FAILURES:
             raise UsageError("only a request sent away falls back, after a failure")

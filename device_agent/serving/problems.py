@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from lanai.errors import (
+    Busy,
     CloudError,
     CloudUnavailable,
     ContextOverflow,
@@ -13,6 +14,7 @@ from lanai.errors import (
     ModelError,
     NoRoute,
     QuotaExhausted,
+    Refused,
     TrustError,
     UsageError,
     ValidationFailed,
@@ -97,6 +99,10 @@ def _class_of(error: LanaiError) -> tuple[int, str, str, bool]:
             return 400, "invalid_request_error", "context_length_exceeded", False
         case UsageError():
             return 400, "invalid_request_error", name, False
+        case Refused():
+            return 400, "invalid_request_error", "content_filter", False
+        case Busy():
+            return 429, "rate_limit_error", "too_many_requests", True
         case NoRoute():
             passing = error.reason in PASSING
             return 503 if passing else 422, "no_route", error.reason, passing

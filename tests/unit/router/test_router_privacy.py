@@ -1,10 +1,11 @@
 """No policy, cost, device state, signal or order of events outweighs a rule: all at random."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lanai.errors import NoRoute
+from lanai.errors import NoRoute, RouteError
 from router import (
     AnswerObservation,
     CloudFacts,
@@ -27,7 +28,7 @@ from router import (
 from router.circumstances import Standing
 from router.heads import Head, Term
 from router.policy_parts import AfterAnswer, Budget, Costs, Guarantee, Hedge, Raised, Sessions
-from router.vocabulary import Capability, Finding, Stage
+from router.vocabulary import Capability, External, Finding, Stage
 
 finite = st.floats(-50, 50)
 tokens = st.integers(0, 400)
@@ -73,6 +74,8 @@ facts = st.builds(
     session_on=st.none() | st.sampled_from(Destination),
     standing=standings,
     unseen=st.booleans(),
+    external=st.sampled_from(External),
+    external_configured=st.booleans(),
     cloud=st.builds(
         CloudFacts,
         configured=st.booleans(),
@@ -199,7 +202,7 @@ def decisions(router, given_facts, prefill, draft, answer, cause):
     if run.open is Stage.AFTER_ANSWER:
         decision = run.after_answer(answer)
     yield decision
-    if decision.destination is Destination.CLOUD:
+    if decision.destination is not Destination.DEVICE:
         after = run.fall_back(cause, given_facts)
         if after is not None:
             yield after
@@ -233,6 +236,16 @@ def forbidden(given_facts, policy):
         or not given_facts.needs <= device.can
     ):
         yield Destination.DEVICE
+    if (
+        given_facts.external is External.NEVER
+        or private is not DataClass.PUBLIC
+        or consent is False
+        or given_facts.mode in (Mode.ONLY_ON_DEVICE, Mode.ONLY_IN_CLOUD)
+        or not given_facts.external_configured
+        or device.state.online is False
+        or given_facts.needs
+    ):
+        yield Destination.EXTERNAL
 
 
 @settings(max_examples=500, deadline=None)
@@ -243,23 +256,45 @@ def forbidden(given_facts, policy):
     prefill=prefills,
     draft=drafts,
     answer=answers,
-    cause=st.sampled_from([Reason.CLOUD_FAILED, Reason.NO_QUOTA]),
+    cause=st.sampled_from([Reason.CLOUD_FAILED, Reason.NO_QUOTA, Reason.EXTERNAL_FAILED]),
 )
 def test_no_decision_at_any_stage_contradicts_a_rule(
     given_facts, policy, estimator, prefill, draft, answer, cause
 ):
     """Secret never cloud, only_on_device never cloud, no consent never cloud …, at every stage.
 
-    And each decision survives its JSON form unchanged, and is sent to one place for a reason.
+    Outside never unless asked for, with public data alone, and never by weighing. Each decision
+    survives its JSON form unchanged, and is sent to one place for a reason.
     """
     never = set(forbidden(given_facts, policy))
     router = Router(policy, estimator)
     seen = list(decisions(router, given_facts, prefill, draft, answer, cause))
-    assert bool(seen) is (len(never) < 2)
+    assert bool(seen) is (len(never) < 3)
     for decision in seen:
         assert decision.destination not in never
         assert Decision.from_json_dict(decision.to_json_dict()) == decision
         assert decision.explain()
+        if decision.destination is Destination.EXTERNAL:
+            assert decision.stage is Stage.ELIGIBILITY
+            assert decision.reason in (Reason.EXTERNAL_ASKED, Reason.EXTERNAL_LAST)
+
+
+@settings(max_examples=200, deadline=None)
+@given(given_facts=facts, policy=policies(), estimator=estimators)
+def test_no_record_says_outside_without_the_rules_leave(given_facts, policy, estimator):
+    """Not by building it, and not by reading it: the verdict must be there, and be a yes."""
+    try:
+        decision = Router(policy, estimator).begin(given_facts).eligibility()
+    except NoRoute:
+        return
+    if decision is None or decision.destination is Destination.EXTERNAL:
+        return
+    forged = {**decision.to_json_dict(), "route": "external"}
+    asked = given_facts.external is not External.NEVER
+    if asked and Destination.EXTERNAL not in set(forbidden(given_facts, policy)):
+        return  # the rule's leave is in the record
+    with pytest.raises(RouteError):
+        Decision.from_json_dict(forged)
 
 
 @settings(max_examples=200, deadline=None)
