@@ -4,7 +4,8 @@ Two nodes of one configuration: the tree of processes, and the same code in one 
 engine of its own with the same model. Sealed requests go to their ports in turn, so that both meet
 the same machine.
 
-1. Time to first text: one request at a time, in turn.
+1. Time to first text: one request at a time, in turn. Between two of them both nodes come to rest,
+   so that what one does after its answer is in nobody's time.
 2. Throughput: several at once, one node's round after the other's.
 """
 
@@ -40,6 +41,7 @@ __all__ = ["isolation"]
 
 CONTEXT: Final = 1024
 WARM: Final = 3
+REST_S: Final = 1.5
 START_S: Final = 180.0
 QUESTION: Final = "Name a thing that floats on water, and say in a few words why it does. "
 MODULES: Final = {"tree": "cloud_node.node", "one": "bench.unsafe_one_process"}
@@ -113,7 +115,7 @@ async def _measure(
         # 1.
         firsts = []
         for run in range(WARM + runs):
-            pair = ((await tree.ask(4)).first_s, (await one.ask(4)).first_s)
+            pair = (await _first_s(tree), await _first_s(one))
             if run >= WARM:
                 firsts.append(pair)
         # 2.
@@ -157,6 +159,11 @@ async def _started(host: UnsafeHost, folder: Path, name: str) -> AsyncIterator[T
     finally:
         process.terminate()
         await process.wait()
+
+
+async def _first_s(target: Target) -> float:
+    await asyncio.sleep(REST_S)
+    return (await target.ask(4)).first_s
 
 
 async def _rate(target: Target, streams: int, tokens: int) -> float:

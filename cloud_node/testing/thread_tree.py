@@ -39,6 +39,13 @@ class _ThreadNursery:
         own = [os.dup(descriptor) for descriptor in descriptors]
         self._start(lambda: work(self._room, message, own))
 
+    @property
+    def full(self) -> bool:
+        return True
+
+    def fill(self) -> None:
+        """Nobody waits."""
+
     def close(self) -> None:
         """Nobody waits."""
 

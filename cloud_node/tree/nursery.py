@@ -8,20 +8,21 @@ import os
 import resource
 import signal
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
 from cloud_node.process import die_with_parent
 from cloud_node.tree.confinements import worker_confinement
 from cloud_node.tree.doors import Door, Message
-from cloud_node.tree.worker import Room, rehearse, work
+from cloud_node.tree.worker import Room, work
 from lanai.confinement import confine, prepare
 
 __all__ = ["ForkingNursery"]
 
 SPARES: Final = 2
-"""Workers that wait. Those of a sudden crowd beyond them are forked when they are needed."""
+"""Workers that wait. They are replaced in a quiet moment: a fork and its rehearsal take 20 ms of a
+processor, which requests can use. A crowd's workers are forked for them, without rehearsal."""
 WORKER_MEMORY_BYTES: Final = 512 * 1024 * 1024
 """Address space a worker may add to what it was born with."""
 WORKER_FILES: Final = 64
@@ -30,12 +31,16 @@ WORKER_FILES: Final = 64
 class ForkingNursery:
     """Made before the process is confined: it keeps what it reads open.
 
-    ``strict`` workers take no request with a protection missing. ``seconds`` after its request
-    came the kernel ends a worker, whatever it is at.
+    A worker runs ``rehearsal`` before it is confined. ``strict`` workers take no request with a
+    protection missing. ``seconds`` after its request came the kernel ends a worker, whatever it
+    is at.
     """
 
-    def __init__(self, room: Room, *, strict: bool, seconds: float) -> None:
+    def __init__(
+        self, room: Room, *, rehearsal: Callable[[Room], object], strict: bool, seconds: float
+    ) -> None:
         self._room = room
+        self._rehearse = rehearsal
         self._strict = strict
         self._seconds = seconds
         self._confinement = worker_confinement()
@@ -49,10 +54,15 @@ class ForkingNursery:
         """What must stay open here."""
         return self._tasks, self._statm
 
+    @property
+    def full(self) -> bool:
+        """See ``Nursery``."""
+        return len(self._spares) == SPARES
+
     def fill(self) -> None:
-        """Have all spares ready. Raises ``OSError``."""
+        """See ``Nursery``."""
         while len(self._spares) < SPARES:
-            self._spares.append(self._fork())
+            self._spares.append(self._fork(rehearsing=True))
 
     def send_out(self, message: Message, descriptors: Sequence[int]) -> None:
         """See ``Nursery``. A spare that died waiting is passed over."""
@@ -60,16 +70,14 @@ class ForkingNursery:
             if _handed(self._spares.popleft(), message, descriptors):
                 break
         else:
-            if not _handed(self._fork(), message, descriptors):
+            if not _handed(self._fork(rehearsing=False), message, descriptors):
                 raise ConnectionError
-        with suppress(OSError):  # the request is on its way; the next one tries again
-            self.fill()
 
     def close(self) -> None:
         while self._spares:
             self._spares.popleft().close()
 
-    def _fork(self) -> Door:
+    def _fork(self, *, rehearsing: bool) -> Door:
         """A new worker's door. Raises ``OSError``: no room, or a second thread runs here."""
         if len(os.listdir(self._tasks)) != 1:
             raise ConnectionError("a zygote has one thread")
@@ -83,6 +91,8 @@ class ForkingNursery:
             die_with_parent(parent)
             ours.close()
             self.close()
+            if rehearsing:
+                self._rehearse(self._room)
             _limit(born_with=pages * resource.getpagesize())
             # Other workers' doors and those of the zygote are none of a worker's.
             granted = confine(self._confinement, keep=[theirs.fileno()])
@@ -91,7 +101,6 @@ class ForkingNursery:
         os._exit(0)
 
     def _serve(self, door: Door) -> None:
-        rehearse(self._room)
         message, descriptors = door.receive()
         signal.setitimer(signal.ITIMER_REAL, self._seconds)
         door.close()

@@ -27,17 +27,16 @@ from cloud_node.tree.request_socket import code_of, refuse
 from cloud_node.tree.summons import Summons
 from cloud_node.tree.timeline import Timeline
 from inference.dialogue import parse_info
-from inference.guided import Guide, plain_answer
+from inference.guided import Guide
 from inference.link import EngineLink
-from inference.text import ChatMessage, TextModel
+from inference.text import TextModel
 from inference.wire import Message as EngineMessage
-from lanai.content import Content
 from lanai.errors import CloudRefused, EnvelopeRejected, RefusalCode, Rejection
 from lanai.telemetry import Span
 from protos.lanai.v1alpha import envelope_pb2
 from trust.envelope import MAX_CHUNKS, OpenRequest, SealedChunk
 
-__all__ = ["Room", "Worker", "rehearse", "work"]
+__all__ = ["Room", "Worker", "work"]
 
 SECRET_BYTES: Final = 64
 MAX_CHUNK_MESSAGE_BYTES: Final = 66 * 1024
@@ -180,15 +179,6 @@ def work(room: Room, message: Message, descriptors: list[int]) -> None:
             refuse(front, code_of(error))
             return
         Worker(room, summons, front, engine).run(secret)
-
-
-def rehearse(room: Room) -> None:
-    """Touch what a request will touch, with words of nobody's.
-
-    The pages are then this process's own before a request's time is counted.
-    """
-    ids = room.text.render((ChatMessage(role="user", text=Content("Hello")),))
-    plain_answer(room.text).push(ids[-1])
 
 
 def _chunk(data: bytes) -> SealedChunk:

@@ -7,7 +7,7 @@ its own, takes one request through it and ends with it. So the fork is not in th
 
 import socket
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any, Protocol
 
 from cloud_node.tree.doors import Door, Message, close_all
@@ -28,6 +28,13 @@ class Nursery(Protocol):
         Raises ``OSError`` when no worker can be had.
         """
 
+    @property
+    def full(self) -> bool:
+        """As many workers wait as may."""
+
+    def fill(self) -> None:
+        """Have them wait. Raises ``OSError``."""
+
     def close(self) -> None:
         """Send the workers home that have no request."""
 
@@ -44,6 +51,16 @@ class Zygote:
         """Send new requests to this engine. Those that run go on with the one they have."""
         self._leave_engine()
         self._engine, self._info = engine, info_message(info).fields
+
+    @property
+    def prepared(self) -> bool:
+        """Nothing is to be done before the next request."""
+        return self._nursery.full
+
+    def prepare(self) -> None:
+        """In a quiet moment. No room for workers is no error: the next request tries again."""
+        with suppress(OSError):
+            self._nursery.fill()
 
     def close(self) -> None:
         """Take nothing more."""

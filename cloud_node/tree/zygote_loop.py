@@ -2,6 +2,7 @@
 
 import selectors
 from contextlib import closing, suppress
+from typing import Final
 
 from cloud_node.tree.doors import Door, Message, close_all, reading
 from cloud_node.tree.zygote import Zygote
@@ -9,6 +10,9 @@ from inference.dialogue import parse_info
 from inference.wire import Message as EngineMessage
 
 __all__ = ["zygote_loop"]
+
+QUIET_S: Final = 0.3
+"""Without a request for so long, the zygote does what can wait."""
 
 
 def zygote_loop(zygote: Zygote, door: Door, wire: Door) -> None:
@@ -25,5 +29,8 @@ def zygote_loop(zygote: Zygote, door: Door, wire: Door) -> None:
         selector.register(wire, selectors.EVENT_READ, reading(wire, on_wire))
         selector.register(door, selectors.EVENT_READ, reading(door, zygote.take))
         while True:
-            for key, _ in selector.select():
+            heard = selector.select(None if zygote.prepared else QUIET_S)
+            if not heard:
+                zygote.prepare()
+            for key, _ in heard:
                 key.data()

@@ -7,6 +7,7 @@ from pathlib import Path
 from cloud_node.tree.confinements import zygote_confinement
 from cloud_node.tree.nursery import ForkingNursery
 from cloud_node.tree.piece import Piece
+from cloud_node.tree.rehearsal import Rehearsal
 from cloud_node.tree.request_socket import longest_s
 from cloud_node.tree.worker import Room
 from cloud_node.tree.zygote import Zygote
@@ -33,6 +34,7 @@ def run(piece: Piece) -> None:
     )
     nursery = ForkingNursery(
         room,
+        rehearsal=Rehearsal(text, context_tokens=room.context_tokens),
         strict=order["profile"] == "production",
         seconds=longest_s(order["request_timeout_s"]),
     )

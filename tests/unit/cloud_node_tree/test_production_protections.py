@@ -25,10 +25,11 @@ import cloud_node.tree.nursery as nursery
 from lanai.confinement import Granted
 
 nursery.confine = lambda *_, **__: Granted.of(frozenset())
-nursery.rehearse = lambda room: None
 nursery.work = lambda room, message, descriptors: os.write(descriptors[0], b"worked")
 reading, writing = os.pipe()
-workers = nursery.ForkingNursery(None, strict=bool(sys.argv[1]), seconds=30.0)
+workers = nursery.ForkingNursery(
+    None, rehearsal=lambda room: None, strict=bool(sys.argv[1]), seconds=30.0
+)
 try:
     workers.send_out({}, [writing])
 except ConnectionError:
