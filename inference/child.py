@@ -30,6 +30,7 @@ from inference.scheduler import Scheduler
 from inference.serving import RECEIVE_BYTES, Serving
 from inference.wire import Message
 from lanai.confinement import confine
+from lanai.erasure import FreedMemory
 from lanai.errors import (
     EngineCrashed,
     LanaiError,
@@ -114,13 +115,14 @@ def _keep_only(model: Path, owner: Caller, door: Door) -> tuple[str, ...]:
 def _run(owner: Caller, door: Door | None) -> None:
     order = LoadOrder.parse(_first(owner))
     lacking = _keep_only(order.model, owner, door) if door else ()
+    freed = FreedMemory() if door else None
     try:
         runner, info = _load(order)
     except (LanaiError, MemoryError, OSError, RuntimeError, ImportError) as error:
         owner.send(unloadable_message(_failure(error)))
         return
     info = replace(info, lacking=lacking)
-    serving = Serving(owner, Scheduler(runner), info, door)
+    serving = Serving(owner, Scheduler(runner), info, door, freed=freed)
     owner.send(info_message(info))
     serving.run()
 

@@ -19,7 +19,7 @@ from inference.door import Door
 from inference.engine import EngineInfo, Finished
 from inference.scheduler import Outcomes, RequestFailed, Scheduler
 from inference.wire import Message
-from lanai.erasure import return_freed_memory
+from lanai.erasure import FreedMemory
 from lanai.errors import EngineCrashed
 
 __all__ = ["Serving"]
@@ -30,23 +30,33 @@ REQUEST_LIMIT: Final = 4
 """Live requests of one link; the owner has no limit."""
 
 RETURN_S: Final = 1.0
-"""Idle for so long, the process gives its freed memory back. The next request then meets pages
-that are new: some milliseconds more before its first token."""
+"""Idle for so long, a node's engine has its freed memory wiped."""
 
 Ready = Callable[[], None]
 _GONE: Final = (EOFError, OSError, BufferError, EngineCrashed)
 
 
 class Serving:
-    """Serves ``owner`` and those who come through ``door``. Single-threaded."""
+    """Serves ``owner`` and those who come through ``door``. Single-threaded.
+
+    ``freed``, made before the model was loaded, is renewed in a quiet moment after requests. A
+    device's engine has none: it holds its user's text anyway.
+    """
 
     def __init__(
-        self, owner: Caller, scheduler: Scheduler, info: EngineInfo, door: Door | None = None
+        self,
+        owner: Caller,
+        scheduler: Scheduler,
+        info: EngineInfo,
+        door: Door | None = None,
+        *,
+        freed: FreedMemory | None = None,
     ) -> None:
         self._owner = owner
         self._scheduler = scheduler
         self._info = info
         self._door = door
+        self._freed = freed
         self._room = bytearray(RECEIVE_BYTES)
         self._callers = {owner.number: owner}
         self._arrived = owner.number
@@ -73,8 +83,8 @@ class Serving:
 
     def _listen(self, *, wait: bool) -> None:
         heard = self._selector.select(self._patience() if wait else 0)
-        if wait and not heard:
-            return_freed_memory()
+        if wait and not heard and self._freed:
+            self._freed.renew()
             self._stale = False
         for key, _ in heard:
             ready: Ready = key.data
@@ -165,8 +175,7 @@ class Serving:
             raise EngineCrashed("a request too many")
         caller.live.add(order.request_id)
         caller.served = True
-        # The device's own engine holds its user's text anyway, and gives pages back on its own.
-        self._stale = self._door is not None
+        self._stale = self._freed is not None
         self._scheduler.submit(
             caller.key(order.request_id),
             order.prompt,
