@@ -102,6 +102,11 @@ class Settings(BaseModel):
         """The environment has no lists: words between commas."""
         return tuple(filter(None, value.split(","))) if isinstance(value, str) else value
 
+    @staticmethod
+    def files(folders: Folders, working_folder: Path | None = None) -> tuple[Path, Path]:
+        """Where `load` looks, whether they are there or not; the first wins."""
+        return (working_folder or Path.cwd()) / FILE_NAME, folders.config / FILE_NAME
+
     @classmethod
     def load(
         cls,
@@ -113,10 +118,11 @@ class Settings(BaseModel):
     ) -> "LoadedSettings":
         """Merge every layer. Raises ``ConfigError`` naming the layer and key at fault."""
         folders = folders or Folders.standard(environ)
+        files = reversed(cls.files(folders, working_folder))
         values: dict[str, Any] = {}
         origins = dict.fromkeys(cls.model_fields, "default")
         layers = (
-            *_file_layers(folders.config / FILE_NAME, (working_folder or Path.cwd()) / FILE_NAME),
+            *_file_layers(*files),
             ("environment", _environment(environ)),
             ("flag", {k: v for k, v in (flags or {}).items() if v is not None}),
         )

@@ -1,8 +1,11 @@
 """``lanai config show``: each value with its origin."""
 
+from typing import Any
+
 import click
 
-from lanai.cli.output import emit_json, json_option
+from lanai.cli.output import emit_json, json_option, say
+from lanai.folders import Folders
 from lanai.settings import Settings
 
 __all__ = ["config"]
@@ -24,6 +27,16 @@ def show(as_json: bool) -> None:
         return
     width = max(map(len, values))
     for key, value in values.items():
-        click.echo(
-            f"{key:<{width}}  {'unset' if value is None else value}  ({loaded.origins[key]})"
-        )
+        click.echo(f"{key:<{width}}  {_word(value)}  ({loaded.origins[key]})")
+    say("set them in these files, of which the first wins")
+    for path in Settings.files(Folders.standard()):
+        say(f"  {path}{'' if path.is_file() else '  (not there)'}")
+
+
+def _word(value: Any) -> str:
+    """As one would write it, without the quotes."""
+    if value is None or value == []:
+        return "unset"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)

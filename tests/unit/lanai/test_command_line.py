@@ -70,3 +70,20 @@ def test_config_show_names_each_origin(
     shown = json.loads(capsys.readouterr().out)
     assert shown["token_batch"] == {"value": 7, "origin": "environment"}
     assert shown["mode"]["origin"] == "default"
+
+
+def test_config_show_is_read_by_people(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Values as one writes them, with their origin; the files they are set in, on stderr."""
+    monkeypatch.setenv("LANAI_HOME", str(tmp_path))
+    monkeypatch.setenv("LANAI_SERVE_ORIGINS", "http://a,http://b")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lanai.toml").write_text("ledger_keep_days = 9\n")
+    assert mount.run(["config", "show"]) == 0
+    shown, talk = capsys.readouterr()
+    lines = {line.split()[0]: " ".join(line.split()[1:]) for line in shown.splitlines()}
+    assert lines["serve_origins"] == "http://a,http://b (environment)"
+    assert lines["ledger_keep_days"] == f"9 ({tmp_path / 'lanai.toml'})"
+    assert lines["policy_file"] == "unset (default)"
+    assert f"{tmp_path / 'config' / 'lanai.toml'}  (not there)" in talk
