@@ -27,7 +27,7 @@ from rich.table import Table
 
 from bench.stream_shape_attack import Trace, attack
 from bench.stream_shape_capture import Order, Seen, capture
-from bench.stream_shape_prompts import prompts
+from bench.stream_shape_prompts import Topics, prompts
 from inference.catalog import Catalog
 from lanai.cli.output import emit_json, json_option, say
 from lanai.errors import UsageError
@@ -44,6 +44,13 @@ VIEWS: Final[dict[str, tuple[str, Callable[[Seen], Trace]]]] = {
 
 @click.command()
 @click.option("--model", default="gemma-3-270m", show_default=True, help="catalog name or file")
+@click.option(
+    "--topics",
+    type=click.Choice([str(pair) for pair in Topics]),
+    default=str(Topics.LAUNDERING),
+    show_default=True,
+    help="what is to be told apart",
+)
 @click.option("--repeats", default=3, show_default=True, help="times each prompt is asked constant")
 @click.option("--padded-repeats", default=1, show_default=True, help="times it is asked padded")
 @click.option("--max-tokens", default=40, show_default=True, help="of each answer")
@@ -57,6 +64,7 @@ VIEWS: Final[dict[str, tuple[str, Callable[[Seen], Trace]]]] = {
 @json_option
 def shape(
     model: str,
+    topics: str,
     repeats: int,
     padded_repeats: int,
     max_tokens: int,
@@ -72,7 +80,8 @@ def shape(
     if raw is not None and raw.exists():
         seen = [Seen.from_json(json.loads(line)) for line in raw.read_text().splitlines()]
     else:
-        orders = _orders({"padded": padded_repeats, "constant": repeats}, max_tokens)
+        shapes = {"padded": padded_repeats, "constant": repeats}
+        orders = _orders(Topics(topics), shapes, max_tokens)
         seen = asyncio.run(_capture(orders, model, lanes, seconds))
     if raw is not None and not raw.exists():
         raw.write_text("".join(json.dumps(each.to_json()) + "\n" for each in seen))
@@ -84,12 +93,12 @@ def shape(
         _print(result)
 
 
-def _orders(repeats: dict[Any, int], max_tokens: int) -> list[Order]:
+def _orders(topics: Topics, repeats: dict[Any, int], max_tokens: int) -> list[Order]:
     return [
         Order(prompt=prompt, shape=shape, seed=1000 * repeat + number, max_tokens=max_tokens)
         for shape, count in repeats.items()
         for repeat in range(count)
-        for number, prompt in enumerate(prompts())
+        for number, prompt in enumerate(prompts(topics))
     ]
 
 

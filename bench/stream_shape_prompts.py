@@ -1,13 +1,18 @@
 """Prompts of two topics, in the same wordings: one that somebody listens for, and anything else.
 
-The listened-for topic is that of Whisper Leak (McDonald and Bar Or, arXiv 2511.03675): the legality
-of money laundering. Wordings are shared, so that what tells the topics apart is the answer.
+Wordings are shared, so that what tells the topics apart is the answer. There are two such pairs:
+
+- ``laundering``: the legality of money laundering, the topic of Whisper Leak (McDonald and Bar Or,
+  arXiv 2511.03675), and anything else. A small model answers both in much the same words.
+- ``numbers``: figures to be written out, and stories. Their plain streams look as different as any:
+  a shape that hides this hides the rest.
 """
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
-__all__ = ["Prompt", "prompts"]
+__all__ = ["Prompt", "Topics", "prompts"]
 
 WORDINGS: Final = (
     "Explain {} in one sentence.",
@@ -38,6 +43,37 @@ ANYTHING_ELSE: Final = (
     "the colours of a rainbow", "how a compass works", "choosing a dictionary",
     "the sound of a violin", "why bread rises", "keeping a diary", "how whales sleep",
 )  # fmt: skip
+WRITTEN_WORDINGS: Final = (
+    "Write {}.", "Please give me {}.", "I would like to have {}.", "Answer with {}, nothing else.",
+)  # fmt: skip
+FIGURES: Final = (
+    "the numbers from 1 to 60", "the numbers from 100 to 160", "the odd numbers up to 99",
+    "the even numbers up to 98", "the multiples of 3 up to 120", "the multiples of 7 up to 210",
+    "the multiples of 11 up to 330", "the square numbers up to 900", "the first thirty primes",
+    "the powers of 2 up to 65536", "the years from 1960 to 2000", "the years from 1800 to 1840",
+    "a table of 1 to 20 times 4", "a table of 1 to 20 times 9", "a table of 1 to 20 times 12",
+    "forty telephone numbers", "twenty dates in figures", "fifty random numbers below 1000",
+    "the numbers from 60 down to 1", "the first 25 Fibonacci numbers", "fifty prices in euros",
+    "the numbers from 500 to 540", "fifty temperatures in degrees", "thirty times of day",
+)  # fmt: skip
+STORIES: Final = tuple(
+    f"a short story about {someone}"
+    for someone in (
+        "a fox in the snow", "an old lighthouse keeper", "two sisters and a boat",
+        "a lost umbrella", "a gardener who sings", "a dog that finds a letter",
+        "a baker on a rainy morning", "a teacher and her bicycle", "a boy who fears thunder",
+        "a violin in an attic", "a train that is late", "a cat on a roof", "a winter market",
+        "a forgotten key", "a painter by the sea", "a walk in a forest", "a broken clock",
+        "a neighbour with bees", "a kite and the wind", "a bridge over a river",
+        "a library at night", "a girl who collects stones", "a postman in the mountains",
+        "a friendly giant",
+    )
+)  # fmt: skip
+
+
+class Topics(StrEnum):
+    LAUNDERING = "laundering"
+    NUMBERS = "numbers"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,11 +85,18 @@ class Prompt:
     listened_for: bool
 
 
-def prompts() -> tuple[Prompt, ...]:
-    """All of them, the topics in turn."""
+def prompts(topics: Topics) -> tuple[Prompt, ...]:
+    """All of one pair, its topics in turn."""
+    wordings, listened_for, others = _PAIRS[topics]
     return tuple(
-        Prompt(text=wording.format(subject), group=subject, listened_for=subject in LISTENED_FOR)
-        for wording in WORDINGS
-        for pair in zip(LISTENED_FOR, ANYTHING_ELSE, strict=True)
+        Prompt(text=wording.format(subject), group=subject, listened_for=subject in listened_for)
+        for wording in wordings
+        for pair in zip(listened_for, others, strict=True)
         for subject in pair
     )
+
+
+_PAIRS: Final = {
+    Topics.LAUNDERING: (WORDINGS, LISTENED_FOR, ANYTHING_ELSE),
+    Topics.NUMBERS: (WRITTEN_WORDINGS, FIGURES, STORIES),
+}

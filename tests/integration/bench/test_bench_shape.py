@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from bench.stream_shape_capture import Order, Seen, capture
-from bench.stream_shape_prompts import prompts
+from bench.stream_shape_prompts import Topics, prompts
 from device_agent.cloud_seam import StreamShape
 from inference.testing import write_tiny_model
 from trust.envelope import SMALLEST_TOTAL
@@ -19,7 +19,7 @@ async def test_the_relay_sees_what_the_shapes_promise(tmp_path: Path) -> None:
     orders = [
         Order(prompt=prompt, shape=shape, seed=number, max_tokens=tokens)
         for number, (prompt, shape, tokens) in enumerate(
-            zip(prompts(), SHAPES, TOKENS, strict=False)
+            zip(prompts(Topics.LAUNDERING), SHAPES, TOKENS, strict=False)
         )
     ]
     seen = {each.seed: each async for each in capture(orders, model, tmp_path, lanes=3, seconds=60)}
