@@ -7,7 +7,7 @@ import pytest
 
 from bench.stream_shape_attack import Guess, Trace, attack, features
 from bench.stream_shape_capture import Seen
-from bench.stream_shape_prompts import Prompt, prompts
+from bench.stream_shape_prompts import Prompt, Topics, prompts
 from cloud_node.tree.shaping import shaper_of
 from protos.lanai.v1alpha.envelope_pb2 import CONSTANT, AnswerFrame, Final
 from trust.envelope import SMALLEST_TOTAL
