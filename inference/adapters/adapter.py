@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.architectures import DecoderConfig
+from inference.architectures.config import DecoderConfig
 
 __all__ = ["MAX_RANK", "PARTS", "Adapter", "LowRank", "matrix_shapes"]
 

@@ -7,7 +7,8 @@ from typing import Final
 
 from inference.adapters.faults import fault_error
 from inference.adapters.manifest import AdapterManifest
-from inference.architectures import DecoderConfig, config_of_gguf, config_of_huggingface
+from inference.architectures.config import DecoderConfig
+from inference.architectures.reading import config_of_gguf, config_of_huggingface
 from inference.formats.files import locate, read_json
 from inference.formats.gguf_file import GgufFile
 from inference.formats.huggingface import HuggingFaceFolder

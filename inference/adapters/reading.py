@@ -25,7 +25,7 @@ from inference.adapters.base import BaseModel, check_base
 from inference.adapters.faults import damaged, fault_error
 from inference.adapters.manifest import AdapterManifest, read_manifest
 from inference.adapters.settings import CONFIG, MODULES, PeftSettings, read_settings
-from inference.architectures import DecoderConfig
+from inference.architectures.config import DecoderConfig
 from inference.formats.packed_matrix import from_bfloat16
 from inference.formats.safetensors_map import SafetensorsMap
 from lanai.errors import AdapterFault, ModelFormatError, ModelNotFound

@@ -16,7 +16,7 @@ from inference.adapters import (
     matrix_shapes,
     write_adapter,
 )
-from inference.architectures import DecoderConfig
+from inference.architectures.config import DecoderConfig
 
 __all__ = ["random_adapter", "write_random_adapter"]
 
