@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 import click
 
-from inference.adapters import AdapterManifest, Base, write_adapter
+from inference.adapters import AdapterManifest, Base, base_model_at, read_adapter, write_adapter
 from inference.catalog import Catalog, InstalledModel
 from inference.catalog.staging import staging
 from inference.openmp import set_openmp_here
@@ -18,7 +18,13 @@ from lanai.folders import Folders
 from lanai.settings import Settings
 
 if TYPE_CHECKING:
-    from inference.training import Point, Trained, TrainingSettings
+    from inference.training import (
+        LowRankChanges,
+        Point,
+        TrainableDecoder,
+        Trained,
+        TrainingSettings,
+    )
 
 __all__ = ["recover", "train"]
 
@@ -31,12 +37,17 @@ def bounds(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
         click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True),
         click.option("--rank", type=click.IntRange(1, 256), default=16, show_default=True),
-        click.option("--minutes", type=click.FloatRange(0, min_open=True), default=30.0),
+        click.option("--minutes", type=click.FloatRange(0), default=30.0, show_default=True),
         click.option("--steps", type=click.IntRange(1), help="stop after so many, if sooner"),
         click.option("--rate", type=click.FloatRange(0, 1, min_open=True), help="learning rate"),
         click.option("--tokens", type=click.IntRange(16), default=2048, help="of a batch"),
         click.option("--evaluate-every", type=click.IntRange(1), default=25, help="steps"),
         click.option("--patience", type=click.IntRange(1), default=4, help="evaluations"),
+        click.option(
+            "--begin-with",
+            type=click.Path(path_type=Path, file_okay=False, exists=True),
+            help="an adapter's folder: go on from there",
+        ),
         click.option("--seed", type=click.IntRange(0), default=0, show_default=True),
         json_option,
     ):
@@ -51,7 +62,14 @@ def bounds(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--license", "license_", default="", help="of what the adapter was made of")
 @bounds
 def train(
-    data: TextIO, base: str, longest: int, license_: str, out: Path, as_json: bool, **chosen: Any
+    data: TextIO,
+    base: str,
+    longest: int,
+    license_: str,
+    out: Path,
+    begin_with: Path | None,
+    as_json: bool,
+    **chosen: Any,
 ) -> None:
     """Train an adapter of BASE on DATA, JSONL: {"prompt", "answer"} or {"messages": […]}.
 
@@ -70,7 +88,13 @@ def train(
     )
     say(f"{len(examples)} examples")
     decoder = training.TrainableDecoder.load(model.path)
-    trained = training.train(decoder, examples, settings, on_progress=_say_point)
+    trained = training.train(
+        decoder,
+        examples,
+        settings,
+        changes=_before(begin_with, decoder, model),
+        on_progress=_say_point,
+    )
     manifest = AdapterManifest(name=out.name, base=_base(model), license=license_)
     _finish(out, trained, manifest, 16, as_json, unit="nats a token of an answer")
 
@@ -93,13 +117,14 @@ def recover(
     length: int,
     written: Path | None,
     out: Path,
+    begin_with: Path | None,
     as_json: bool,
     **chosen: Any,
 ) -> None:
     """Make the adapter that brings PACKED back towards its SOURCE, in 8 bits.
 
-    The source writes --sequences texts; the packed model learns its distribution on them. The time
-    of --minutes begins when the texts are there.
+    The source writes --sequences texts. A closed form finds a first adapter from some of them; from
+    there on the packed model learns the source's distribution on all of them, for --minutes.
     """
     _refuse_existing(out)
     theirs, mine = _found(source), _found(packed)
@@ -109,11 +134,13 @@ def recover(
     from inference.training.sequences import sequences_of
 
     ids = sequences_of(theirs.path, written, sequences, length, chosen["seed"], say=say)
+    decoder = TrainableDecoder.load(mine.path)
     trained = recovered(
-        TrainableDecoder.load(mine.path),
+        decoder,
         TrainableDecoder.load(theirs.path),
         ids,
         _settings(chosen, rate=3e-4),
+        begin_with=_before(begin_with, decoder, mine),
         on_layer=lambda layer: say(f"layer {layer + 1} fitted"),
         on_progress=_say_point,
     )
@@ -148,6 +175,17 @@ def _settings(chosen: dict[str, Any], *, rate: float) -> "TrainingSettings":
 
 def _base(model: InstalledModel) -> Base:
     return Base(name=model.name, architecture=model.architecture, sha256=model.sha256)
+
+
+def _before(
+    folder: Path | None, decoder: "TrainableDecoder", model: InstalledModel
+) -> "LowRankChanges | None":
+    from inference.training import LowRankChanges
+
+    if folder is None:
+        return None
+    known = read_adapter(folder, decoder.config, base=base_model_at(model.path))
+    return LowRankChanges.of(decoder.config, known)
 
 
 def _end_of_answer(text: TextModel) -> str | int:

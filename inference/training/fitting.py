@@ -85,8 +85,9 @@ class _Fitter:
         root = torch.linalg.cholesky(own)
         for name, part in zip(names, torch.split(cross, rows), strict=True):
             a, b = _reduced_rank(part, root, self.found.rank)
-            self.found.a[name].copy_(a)
-            self.found.b[name].copy_(b)
+            found = a.shape[0]  # a narrow matrix has no more ranks than rows
+            self.found.a[name].zero_()[:found] = a
+            self.found.b[name].zero_()[:, :found] = b
         return self.found.changed(layer, group, x, y)
 
 
@@ -105,7 +106,7 @@ def _moments(x: Tensor, y: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _reduced_rank(cross: Tensor, root: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """``a``, (rank, columns), and ``b``, (rows, rank), of like size."""
+    """``a``, (rank, columns), and ``b``, (rows, rank), of like size; ``rank`` or what there is."""
     whitened = torch.linalg.solve_triangular(root, cross.T, upper=False).T
     left, sizes, right = _largest(whitened, rank)
     a = torch.linalg.solve_triangular(root.T, right, upper=True).T

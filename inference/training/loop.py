@@ -33,6 +33,7 @@ NO_CHANGE: Final = 1e-4  # a held-out loss has fallen when it fell by more than 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSettings:
     """``steps`` or ``minutes`` bound the training, whichever is over first; one must be given.
+    0 measures only.
 
     ``patience``: evaluations without a better held-out loss before it stops. ``tokens``: of a
     batch. ``final_rate``: what is left of ``rate`` at the end.
@@ -55,8 +56,8 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         bounds = [bound for bound in (self.steps, self.minutes) if bound is not None]
-        if not bounds or min(bounds) <= 0:
-            raise UsageError("training needs a bound: a positive number of steps or minutes")
+        if not bounds or min(bounds) < 0:
+            raise UsageError("training needs a bound: a number of steps or minutes")
         positive = (self.rate, self.clip, self.tokens, self.evaluate_every, self.patience)
         if min(positive) <= 0 or not 0 < self.held_out < 1 or not 0 <= self.final_rate <= 1:
             raise UsageError("a setting of the training is out of its range")
@@ -112,18 +113,16 @@ def train(
     exam = _all(examples, held, settings.tokens)
     best = before = run.evaluate(exam)
     kept, misses = changes.snapshot(), 0
-    for batch in _endless(examples, learn, settings.tokens, random):
-        run.step(batch)  # 2
-        over = run.progress() >= 1
-        if run.steps % settings.evaluate_every and not over:
+    unseen = _endless(examples, learn, settings.tokens, random)
+    while run.progress() < 1 and misses < settings.patience:  # 4
+        run.step(next(unseen))  # 2
+        if run.steps % settings.evaluate_every and run.progress() < 1:
             continue
         point = run.evaluate(exam)  # 3
         if _held(point) < _held(best) * (1 - NO_CHANGE):
             best, kept, misses = point, changes.snapshot(), 0
         else:
             misses += 1
-        if over or misses >= settings.patience:  # 4
-            break
     changes.restore(kept)  # 5
     return Trained(
         changes=changes,
@@ -177,9 +176,13 @@ class _Run:
     def progress(self) -> float:
         """From 0 to 1, of steps or minutes, whichever is nearer its end."""
         steps, minutes = self._settings.steps, self._settings.minutes
-        by_steps = self.steps / steps if steps else 0.0
-        by_time = (self._clock() - self._began) / (60 * minutes) if minutes else 0.0
-        return min(1.0, max(by_steps, by_time))
+        shares = []
+        if steps is not None:
+            shares.append(self.steps / steps if steps else 1.0)
+        if minutes is not None:
+            spent = (self._clock() - self._began) / 60
+            shares.append(spent / minutes if minutes else 1.0)
+        return min(1.0, max(shares))
 
     def _rate(self) -> float:
         warm = min(1.0, (self.steps + 1) / max(self._settings.warmup_steps, 1))

@@ -52,6 +52,16 @@ class LowRankChanges:
             self.a[name] = drawn.requires_grad_()
             self.b[name] = torch.zeros(rows, rank).requires_grad_()
 
+    @classmethod
+    def of(cls, config: DecoderConfig, adapter: Adapter) -> "LowRankChanges":
+        """Those of an adapter that was read for this decoder; what it leaves alone begins at 0."""
+        found = cls(config, rank=adapter.rank, alpha=adapter.alpha)
+        with torch.no_grad():
+            for name, pair in adapter.matrices.items():
+                found.a[name].copy_(torch.from_numpy(pair.a))
+                found.b[name].copy_(torch.from_numpy(pair.b))
+        return found
+
     @property
     def scale(self) -> float:
         return self.alpha / self.rank

@@ -40,7 +40,8 @@ def write_sequences(
     for first in range(0, count, AT_ONCE):
         numbers = range(first, min(first + AT_ONCE, count))
         seeds = [seed * count + number for number in numbers]
-        done.append(_written(decoder, [_opening(text, each) for each in seeds], seeds, length))
+        openings = [_opening(text, each) for each in seeds]
+        done.append(_written(decoder, openings, seeds, length, text.vocabulary))
         if on_written is not None:
             on_written(numbers.stop)
     return torch.cat(done)
@@ -59,8 +60,13 @@ def _opening(text: TextModel, seed: int) -> list[int]:
 
 
 def _written(
-    decoder: LanguageModel, openings: Sequence[Sequence[int]], seeds: Sequence[int], length: int
+    decoder: LanguageModel,
+    openings: Sequence[Sequence[int]],
+    seeds: Sequence[int],
+    length: int,
+    known: int,
 ) -> Tensor:
+    """``known``: ids of tokens; a model's matrices may have rows of padding behind them."""
     samplers = [Sampler(Sampling(temperature=1.0, top_p=TOP_P, seed=seed)) for seed in seeds]
     caches = [decoder.new_cache(length) for _ in seeds]
     rows = [list(opening) for opening in openings]
@@ -68,5 +74,5 @@ def _written(
         steps = decoder.step(torch.tensor([row[at] for row in rows]), caches)
         for row, sampler, step in zip(rows, samplers, steps, strict=True):
             if len(row) == at + 1:
-                row.append(sampler.draw(step.logits[0].numpy()))
+                row.append(sampler.draw(step.logits[0, :known].numpy()))
     return torch.tensor(rows)
