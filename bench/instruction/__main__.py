@@ -72,15 +72,17 @@ def _model(name: str) -> InstalledModel:
 @click.argument("lessons", type=_file)
 @click.argument("out", type=_folder)
 @click.option("--minutes", default=60.0, show_default=True)
+@click.option("--start", type=_folder, help="an adapter to go on from")
 @click.option("--threads", default=2, show_default=True)
-def train(lessons: Path, out: Path, minutes: float, threads: int) -> None:
+def train(lessons: Path, out: Path, minutes: float, start: Path | None, threads: int) -> None:
     """Train on LESSONS and write the adapter to OUT; the curve goes beside it."""
     _threads(threads)
     from bench.instruction.learning import learn
 
     log = out.with_suffix(".curve.jsonl")
     lines = lessons.read_text(encoding="utf-8").split("\n")
-    trained = learn(_model("gemma-3-270m"), lines, out, minutes=minutes, log=log)
+    model = _model("gemma-3-270m")
+    trained = learn(model, lines, out, minutes=minutes, log=log, start=start)
     say(f"held-out loss {trained.before.held_out} to {trained.best.held_out}")
 
 

@@ -51,10 +51,12 @@ class Mark:
 
 
 def judged_questions(folder: Path) -> list[Drawn]:
-    """Rows whose question was kept for judging, and requests nobody grades."""
+    """Rows whose question was kept for judging, and requests nobody grades, spread among them."""
     drawn = load(folder, COUNTS, seed=SEED, only=lambda row: is_judged(asked_of(row)))
     asked = [text for text in requests(folder, 400, SEED) if is_judged(text)]
-    return drawn + [_ungraded(number, text) for number, text in enumerate(asked[:CHAT])]
+    for number, text in enumerate(asked[:CHAT]):
+        drawn.insert((number + 1) * len(drawn) // (CHAT + 1), _ungraded(number, text))
+    return drawn
 
 
 def _ungraded(number: int, text: str) -> Drawn:

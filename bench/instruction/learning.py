@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.instruction.chat_form import END_OF_TURN, TEMPLATE, in_chat_form
-from inference.adapters import Adapter, AdapterManifest, Base, write_adapter
+from inference.adapters import Adapter, AdapterManifest, Base, read_adapter, write_adapter
 from inference.catalog import InstalledModel
 from inference.training import (
     LowRankChanges,
@@ -37,18 +37,28 @@ SETTINGS: Final[dict[str, Any]] = {
 
 
 def learn(
-    model: InstalledModel, lines: Iterable[str], out: Path, *, minutes: float, log: Path
+    model: InstalledModel,
+    lines: Iterable[str],
+    out: Path,
+    *,
+    minutes: float,
+    log: Path,
+    start: Path | None = None,
 ) -> Trained:
     """Train on the rows of ``lines`` and write ``out`` now and then, and at the end the best.
 
-    ``log`` gets the learning curve, a line a point: numbers only.
+    ``log`` gets the learning curve, a line a point: numbers only. ``start``: the adapter to go on
+    from, such as one that an earlier end left; the examples then come in another order.
     """
     text = in_chat_form(model.path)
     stop = text.tokens.control[END_OF_TURN]
     examples = parse_examples(lines, text, end=stop, longest=LONGEST)
     base = TrainableDecoder.load(model.path)
-    settings = TrainingSettings(minutes=minutes, **SETTINGS)
-    changes = LowRankChanges(base.config, rank=settings.rank, seed=settings.seed)
+    seed = 0 if start is None else 1
+    settings = TrainingSettings(minutes=minutes, seed=seed, **SETTINGS)
+    changes = LowRankChanges(base.config, rank=settings.rank, seed=seed)
+    if start is not None:
+        changes = LowRankChanges.of(base.config, read_adapter(start, base.config))
 
     def note(point: Point) -> None:
         _append(log, point)
