@@ -33,6 +33,7 @@ NOT_RUN = {"README.md": 2, "docs/operators.md": 1, "docs/serve.md": 1, "docs/tut
 SAID = {
     "structured-output.md": ["London device mode_only_on_device", "positive", "1945", "True"],
     "tools.md": ["raining", "weather None"],
+    "tutorial.md": ["Canberra", "Lisbon 4", "raining", "send "],
 }
 """Pages whose answers matter run with the default model; the others with a tiny one."""
 FENCE = re.compile(r"(?P<language>python|sh|toml)(?: (?P<note>[^\n]+))?$\n", re.MULTILINE)
@@ -84,12 +85,17 @@ def blocks(document: Document) -> Iterator[Region]:
         yield region
 
 
-def run(page: Path) -> None:
-    """Every block of a page, in one namespace and one folder."""
+def run(page: Path, capsys: pytest.CaptureFixture[str], patch: pytest.MonkeyPatch) -> None:
+    """Every block of a page, in one namespace and one folder; then what they said is looked at."""
+    if page.name in SAID:
+        patch.delenv("LANAI_DEVICE_MODEL")
+        patch.delenv("LANAI_MAX_OUTPUT_TOKENS")
     document = Sybil([blocks]).parse(page)
     document.namespace["__name__"] = "page"
     for example in document.examples():
         example.evaluate()
+    said = capsys.readouterr().out
+    assert [words for words in SAID.get(page.name, []) if words not in said] == []
 
 
 @pytest.fixture
@@ -115,17 +121,11 @@ def at_home(monkeypatch: pytest.MonkeyPatch, home: Path, tiny_model: Path) -> No
 @pytest.mark.parametrize("page", [p for p in PAGES if p not in WITH_CLUSTER], ids=lambda p: p.name)
 def test_a_page_runs(page: Path, home: Path, monkeypatch, capsys) -> None:
     """And where the default model answers, it says what the page shows."""
-    if page.name in SAID:
-        monkeypatch.delenv("LANAI_DEVICE_MODEL")
-        monkeypatch.delenv("LANAI_MAX_OUTPUT_TOKENS")
     if page.name == "serve.md":
         with served() as url:
-            run(spoken_to(page, url, home))
+            run(spoken_to(page, url, home), capsys, monkeypatch)
     else:
-        run(page)
-    said = capsys.readouterr().out
-    for words in SAID.get(page.name, []):
-        assert words in said
+        run(page, capsys, monkeypatch)
 
 
 @contextmanager
@@ -156,10 +156,10 @@ def enrolled(start_cluster: Callable, cluster_folders: Folders, tiny_model: Path
 
 
 @pytest.mark.parametrize("page", WITH_CLUSTER, ids=lambda p: p.name)
-def test_a_page_runs_with_a_cluster(page: Path, enrolled, tmp_path, monkeypatch) -> None:
+def test_a_page_runs_with_a_cluster(page: Path, enrolled, tmp_path, monkeypatch, capsys) -> None:
     """The escalation, the receipt, the audit: against real processes."""
     monkeypatch.chdir(tmp_path)
-    run(page)
+    run(page, capsys, monkeypatch)
 
 
 def test_no_more_blocks_are_left_out_than_are_known() -> None:
