@@ -54,8 +54,10 @@ def add(folder: Path, name: str | None, base: str | None, as_json: bool) -> None
     added = store().add(folder.resolve(), model, name=name, named=base is None)
     if as_json:
         emit_json(_facts(added))
-    else:
-        say(f"added {added.name}, for {model.name}")
+        return
+    say(f"added {added.name}, for {model.name}")
+    if added.manifest is not None and added.manifest.chat_template is not None:
+        say("it names a chat form of its own, which counts in a model of `lanai models adapt` only")
 
 
 @adapters.command("rm")
