@@ -184,7 +184,9 @@ def _before(
 
     if folder is None:
         return None
-    known = read_adapter(folder, decoder.config, base=base_model_at(model.path))
+    known = read_adapter(
+        folder, decoder.config, base=base_model_at(model.path, sha256=model.sha256)
+    )
     return LowRankChanges.of(decoder.config, known)
 
 
