@@ -28,13 +28,14 @@ from rich.console import Console
 from rich.table import Table
 
 from cloud_node.identity import certificate_pem, open_channel
+from cloud_node.testing.direct import opened_frames, wire_frames
 from cloud_node.testing.host import UnsafeHost, open_host
 from inference.catalog import Catalog
 from lanai.cli.output import emit_json, json_option
 from lanai.folders import Folders
 from lanai.settings import Settings
-from protos.lanai.v1alpha import envelope_pb2, node_pb2, node_pb2_grpc
-from trust.envelope import SealedChunk, SealedRequest, seal_request
+from protos.lanai.v1alpha import envelope_pb2, node_pb2_grpc
+from trust.envelope import SealedRequest, seal_request
 from trust.verification import VerifiedNode
 
 __all__ = ["isolation"]
@@ -69,9 +70,8 @@ class Target:
         sealed = _sealed(self.node, tokens)
         began = time.perf_counter()
         first, frame = 0.0, None
-        async for response in self.stub.Infer(_frames(sealed)):
-            frame = _opened(sealed, response)
-            if frame is not None and frame.HasField("text") and not first:
+        async for frame in opened_frames(sealed, self.stub.Infer(wire_frames(sealed))):
+            if frame.HasField("text") and not first:
                 first = time.perf_counter() - began
         if frame is None or not frame.HasField("final"):
             raise RuntimeError("the node gave no whole answer")
@@ -186,22 +186,6 @@ def _sealed(node: VerifiedNode, tokens: int) -> SealedRequest:
         policy_digest=bytes(32),
         expires_at=int(time.time()) + 600,
     )
-
-
-async def _frames(sealed: SealedRequest) -> AsyncIterator[node_pb2.InferRequest]:
-    yield node_pb2.InferRequest(header=sealed.header.to_proto())
-    for chunk in sealed.chunks:
-        yield node_pb2.InferRequest(chunk=chunk.to_proto())
-
-
-def _opened(
-    sealed: SealedRequest, response: node_pb2.InferResponse
-) -> envelope_pb2.AnswerFrame | None:
-    if response.WhichOneof("frame") == "server_nonce":
-        sealed.opener.start(response.server_nonce)
-        return None
-    message = sealed.opener.open(SealedChunk.from_proto(response.chunk))
-    return None if message is None else envelope_pb2.AnswerFrame.FromString(message)
 
 
 def _median(values: Sequence[float]) -> float:
