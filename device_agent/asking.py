@@ -29,7 +29,7 @@ class Asking(TypedDict, total=False):
 
     ``mode``, ``data_class`` and ``consent`` default to the session's. ``category``: the app's word
     for requests like this one, where the router's bounds know it. ``tools``: functions,
-    ``FunctionTool``s, or ``Tool``s whose calls the app runs itself. ``tool_choice``: ``auto``,
+    ``FunctionTool``, or ``Tool`` whose calls the app runs itself. ``tool_choice``: ``auto``,
     ``none``, ``required``, or a tool's name; it counts for the first round. After
     ``max_tool_rounds`` rounds of calls the model must answer. ``tool_errors``: ``tell`` the model
     (default), or ``raise`` ``ToolFailed``. ``timeout_s``: from the call to the last character,

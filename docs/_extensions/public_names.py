@@ -1,4 +1,7 @@
-"""Links a type to where the reference shows it: `device_agent.reply.Reply` at `device_agent`."""
+"""How the reference names things: a type links to where it is shown, a signature is short.
+
+`device_agent.reply.Reply` is shown at `device_agent.Reply`.
+"""
 
 from typing import Any
 
@@ -7,12 +10,28 @@ from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
-PUBLIC = ("device_agent", "device_agent.testing", "lanai.errors")
+PUBLIC = (
+    "device_agent",
+    "device_agent.features",
+    "device_agent.guardrails",
+    "device_agent.testing",
+    "lanai.errors",
+)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("missing-reference", resolve)
+    app.connect("autodoc-process-signature", shorten)
     return {"parallel_read_safe": True}
+
+
+def shorten(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str | None, result: Any
+) -> tuple[str | None, Any]:
+    """What Python says of a default made anew each time, in a way that can be read."""
+    if signature is not None:
+        signature = signature.replace("~typing.", "").replace("=<factory>", " = …")
+    return signature, result
 
 
 def resolve(app: Sphinx, env: BuildEnvironment, node: pending_xref, text: Element) -> Node | None:
