@@ -17,7 +17,7 @@ from device_agent.features.result import Result
 from device_agent.structured import schema_of
 from lanai.errors import UsageError, ValidationFailed
 
-__all__ = ["Extracted", "extract", "spans"]
+__all__ = ["Extracted", "extract", "held_to", "spans"]
 
 INSTRUCTIONS: Final = "Extract from the input text: {fields}."
 MAX_TOKENS: Final = 256
@@ -50,9 +50,7 @@ async def extract(
     """
     schema = schema_of(into)
     if verbatim:
-        of_text = {"type": "string", "pattern": spans(check_text(text))}
-        schema = _held(schema)
-        schema["$defs"] = schema.get("$defs", {}) | {_SPAN: of_text}
+        schema = held_to(check_text(text), schema)
     work = task(where, "extract", INSTRUCTIONS.format(fields=", ".join(_told(into))), asked)
     reply = await work.ask(check_text(text), into=schema, max_tokens=MAX_TOKENS)
     try:
@@ -60,6 +58,13 @@ async def extract(
     except ValidationError:  # quotes its input
         raise ValidationFailed("the answer is not of the model asked for", cut_off=False) from None
     return Extracted(value=value, replies=tuple(work.replies))
+
+
+def held_to(text: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema, each free text in it a span of ``text``. Raises ``UsageError`` as ``spans``."""
+    of_text = {"type": "string", "pattern": spans(text)}
+    held: dict[str, Any] = _held(schema)
+    return held | {"$defs": held.get("$defs", {}) | {_SPAN: of_text}}
 
 
 def spans(text: str) -> str:

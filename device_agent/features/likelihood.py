@@ -23,7 +23,7 @@ from inference.text import ChatMessage
 from lanai.content import Content
 from lanai.errors import EngineError
 
-__all__ = ["Likelihood", "Said", "log_likelihoods"]
+__all__ = ["Forced", "Likelihood", "Said", "log_likelihoods"]
 
 MAX_TOKENS: Final = 64
 """Of one text that are scored; more of it seldom changes what explains it best."""
@@ -95,15 +95,15 @@ class Forced:
     """A ``Constraint`` that leaves one token at each step."""
 
     def __init__(self, ids: Sequence[int], engine: Engine) -> None:
-        self._ids = ids
+        self.ids = tuple(ids)
         self._words = -(-engine.info.vocabulary // 32)
 
     def __repr__(self) -> str:
-        return f"<forced: {len(self._ids)} tokens>"
+        return f"<forced: {len(self.ids)} tokens>"
 
     def allowed(self, generated: Sequence[int]) -> NDArray[np.uint32]:
         """See ``Constraint.allowed``."""
-        token = self._ids[min(len(generated), len(self._ids) - 1)]
+        token = self.ids[min(len(generated), len(self.ids) - 1)]
         mask = np.zeros(self._words, dtype=np.uint32)
         mask[token // 32] = np.uint32(1 << (token % 32))
         return mask

@@ -99,8 +99,8 @@ async def _rewritten(work: Task, text: str) -> str:
     room = work.asked.get("max_tokens") or (told.left // 2 if told else 0)
     parts = list[str]()
     for piece in await fitting(work, text, room=room):
-        kept = piece.strip()
-        lead = piece[: piece.index(kept)]
-        reply = await work.ask(kept, max_tokens=room or len(kept))
-        parts += [lead, reply.text.strip(), piece[len(lead) + len(kept) :]]
+        if kept := piece.strip():
+            reply = await work.ask(kept, max_tokens=room or len(kept))
+            piece = piece.replace(kept, reply.text.strip(), 1)
+        parts.append(piece)
     return "".join(parts)

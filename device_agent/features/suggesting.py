@@ -3,7 +3,7 @@
 1. Ask which, among the actions' names and ``none``: the request that is routed.
 2. Where the device answered, judge again by likelihood: the action under which the utterance is the
    least surprising, and ``none`` where no action explains it much better than nothing does.
-3. Ask for the arguments, held to the action's own schema.
+3. Ask for the arguments, held to the action's own schema, its texts to words of the utterance.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Unpack
 
 from device_agent.features.asking import Featured, Task, Where, check_text, task
+from device_agent.features.extracting import held_to
 from device_agent.features.likelihood import Said
 from device_agent.features.result import Result
 from device_agent.tools import AnyTool, Function, FunctionTool, told, tools_of
@@ -38,7 +39,8 @@ MAX_ARGUMENT_TOKENS: Final = 160
 class Suggestion(Result):
     """False where no action fits; ``action`` is then ``None``, and the reply still says why here.
 
-    ``arguments``: of the action's schema, well-formed, not to be trusted more than the model is.
+    ``arguments``: of the action's schema; texts among them stand in the utterance, all else is to
+    be trusted no more than the model is.
     ``gain``: nats by which the utterance is likelier from who wants this; ``None`` from the cloud.
     """
 
@@ -116,5 +118,6 @@ async def _arguments(work: Task, utterance: str, action: Tool) -> dict[str, Any]
         return {}
     work.instruct(ARGUMENTS.format(name=action.name, description=action.description))
     schema = {"type": "object", "additionalProperties": False} | action.parameters
-    reply = await work.ask(utterance, into=schema, max_tokens=MAX_ARGUMENT_TOKENS)
+    held = held_to(utterance, schema)
+    reply = await work.ask(utterance, into=held, max_tokens=MAX_ARGUMENT_TOKENS)
     return dict(reply.value)

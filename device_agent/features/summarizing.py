@@ -27,6 +27,8 @@ INSTRUCTIONS: Final[dict[Length, str]] = {
     "and decisions. Say only what the text says.",
 }
 MAX_TOKENS: Final[dict[Length, int]] = {"sentence": 64, "paragraph": 160, "bullets": 224}
+SLACK: Final = 24
+"""Tokens by which one of the instructions may be longer than another."""
 BULLETS: Final = Regex(pattern=r"- [^\n]{8,120}(\n- [^\n]{8,120}){1,4}")
 """Two to five lines that end: a small model that lists goes on listing."""
 
@@ -52,18 +54,10 @@ async def summarize(
     work = task(where, "summarize", INSTRUCTIONS[length], asked)
     room = work.asked.get("max_tokens") or MAX_TOKENS[length]
     # 1. Cut.
-    parts = await fitting(work, check_text(text), room=room)
+    parts = await _cut(work, check_text(text), room)
     pieces = len(parts)
     while len(parts) > 1:
-        # 2. Tell each piece; in sentences, whatever the summary is to be.
-        work.instruct(INSTRUCTIONS["paragraph"])
-        told = "\n".join([await _told(work, part, "paragraph", room) for part in parts])
-        # 3. Join.
-        work.instruct(INSTRUCTIONS[length])
-        joined = await fitting(work, told, room=room)
-        if len(joined) >= len(parts):
-            raise _no_shorter(len(parts), room)
-        parts = joined
+        parts = await _folded(work, parts, length, room)
     said = await _told(work, parts[0], length, room)
     points = [line.removeprefix("- ").strip() for line in said.splitlines()]
     return Summary(
@@ -74,6 +68,27 @@ async def summarize(
     )
 
 
+async def _cut(work: Task, text: str, room: int) -> list[str]:
+    return [each for each in await fitting(work, text, room=room + SLACK) if each.strip()]
+
+
+async def _folded(work: Task, parts: list[str], length: Length, room: int) -> list[str]:
+    # 2. Tell each piece; in sentences, whatever the summary is to be.
+    work.instruct(INSTRUCTIONS["paragraph"])
+    told = [await _told(work, part, "paragraph", room) for part in parts]
+    # 3. Join.
+    work.instruct(INSTRUCTIONS[length])
+    joined = await _cut(work, "\n".join(told), room)
+    if len(joined) >= len(parts):
+        raise ContextOverflow(
+            f"{len(parts)} summaries are no shorter than what they are of",
+            limit=room,
+            used=room * len(parts),
+            hint="lower max_tokens, or raise device_context_tokens",
+        )
+    return joined
+
+
 async def _told(work: Task, text: str, length: Length, room: int) -> Content:
     form: Any = BULLETS if length == "bullets" else None
     reply = await work.ask(text, into=form, max_tokens=room)
@@ -81,12 +96,3 @@ async def _told(work: Task, text: str, length: Length, room: int) -> Content:
     if length == "bullets":
         return Content("\n".join(dict.fromkeys(said.splitlines())))
     return Content(told_once(said, most=1 if length == "sentence" else None))
-
-
-def _no_shorter(pieces: int, room: int) -> ContextOverflow:
-    return ContextOverflow(
-        f"{pieces} summaries are no shorter than what they are of",
-        limit=room,
-        used=room * pieces,
-        hint="lower max_tokens, or raise device_context_tokens",
-    )

@@ -1,10 +1,13 @@
 """An engine without a model: it says what the test wrote."""
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
+from device_agent.features.likelihood import Forced
 from device_agent.local import LocatedModel
 from device_agent.testing.text import fake_text
 from inference.engine import (
@@ -28,6 +31,8 @@ __all__ = ["FakeDevice", "FakeEngine"]
 
 CALM = TokenStatistics(entropy=0.2, margin=0.8, top_probability=0.9)
 WEIGHTS = "fa" * 32
+WORD = re.compile(r"\w+")
+NATS = 8.0
 
 
 class FakeEngine:
@@ -35,7 +40,8 @@ class FakeEngine:
 
     An error in the script is raised in an answer's place. What an answer may be (``into``, tools)
     is not enforced here as a real engine does: a script that breaks its form shows what the app
-    does about it.
+    does about it. A text whose likelihood is asked for takes no answer: it is the likelier, the
+    more of its words stand in the prompt.
     """
 
     def __init__(self, script: "Script") -> None:
@@ -60,6 +66,8 @@ class FakeEngine:
     ) -> EventStream:
         """As `Engine.submit`."""
         self._script.adapters.append(adapter)
+        if isinstance(constraint, Forced):
+            return _Stream(self._forced(ids, constraint.ids))
         return _Stream(self._events(ids, options))
 
     async def _events(
@@ -78,6 +86,15 @@ class FakeEngine:
             output_tokens=len(tokens),
             decode_s=0.001,
         )
+
+    async def _forced(self, ids: Sequence[int], text: Sequence[int]) -> AsyncGenerator[Event, None]:
+        each = self._script.likelihood(TokenIds(ids), TokenIds(text)) / len(text)
+        statistics = replace(CALM, chosen_log_probability=each)
+        yield Prefilled(input_tokens=len(ids), queue_s=0.0, prefill_s=0.0)
+        for token in text:
+            await asyncio.sleep(0)
+            yield Token(id=token, statistics=statistics)
+        yield Finished(reason=FinishReason.LENGTH, output_tokens=len(text), decode_s=0.001)
 
     async def cancel(self, request_id: str) -> None:
         """Requests here end when their stream is closed."""
@@ -119,6 +136,11 @@ class Script:
         if isinstance(answer, LanaiError):
             raise answer
         return self.text.encode(answer)
+
+    def likelihood(self, prompt: TokenIds, text: TokenIds) -> float:
+        """Nats: as if a word that the prompt does not hold were one of a few thousand."""
+        known = set(WORD.findall(self._spelled(prompt).lower()))
+        return -NATS * sum(word not in known for word in WORD.findall(self._spelled(text).lower()))
 
     def _spelled(self, ids: TokenIds) -> Content:
         return Content(b"".join(map(self.text.tokens.bytes_of, ids)).decode("utf-8", "replace"))
