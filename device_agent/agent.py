@@ -16,11 +16,12 @@ from device_agent.external import External, configured_endpoint
 from device_agent.guardrails import Guardrails, guardrails_of
 from device_agent.ledger import Ledger, ledger_path
 from device_agent.local import Device
+from device_agent.places import Places
 from device_agent.remembering import Memory, experience_path
 from device_agent.routing import installed_device, router_of
 from device_agent.runtime import Runtime
 from device_agent.sensitive import PatternDetector
-from device_agent.session import AsyncSession
+from device_agent.session import AsyncSession, Overflow
 from device_agent.surroundings import LinuxSurroundings, Surroundings
 from device_agent.traces import TraceStore, traces_path
 from device_agent.tracing import Tracing
@@ -63,7 +64,11 @@ class AsyncAgent:
             device=Device(loader, context_tokens=settings.device_context_tokens),
             cloud=_enrolled(folders, settings),
             router=router_of(settings, folders),
-            ledger=Ledger(ledger_path(folders), keep_days=settings.ledger_keep_days),
+            ledger=Ledger(
+                ledger_path(folders),
+                keep_days=settings.ledger_keep_days,
+                keep_content=settings.ledger_keep_content,
+            ),
             tracing=open_tracing(traces_path(folders), keep_days=settings.trace_keep_days),
             cloud_timeout_s=settings.cloud_timeout_s,
             cloud_stream_shape=settings.cloud_stream_shape,
@@ -71,6 +76,7 @@ class AsyncAgent:
             surroundings=surroundings or LinuxSurroundings(cloud_is_here=_cloud_is_here(folders)),
             detector=PatternDetector(),
             external=_external(settings),
+            places=Places(settings.max_concurrent_requests, wait_s=settings.concurrency_wait_s),
         )
         return cls(runtime, settings)
 
@@ -119,6 +125,7 @@ class AsyncAgent:
         redact: Redact | None = None,
         approve: Approve | None = None,
         guardrails: Guardrails | None = None,
+        overflow: Overflow = "raise",
     ) -> AsyncSession:
         """A new conversation.
 
@@ -126,6 +133,8 @@ class AsyncAgent:
         it, ``None`` when nobody asked (the routing policy then says). ``redact`` and ``approve``:
         the app's last word on each request that would leave (`device_agent.departure`).
         ``guardrails``: what is refused (`device_agent.guardrails`); unset: as the settings say.
+        ``overflow`` ``summarize``: where a prompt no longer fits the device, the oldest messages
+        are told in a summary first; ``reply.summarized`` counts them.
         """
         return AsyncSession(
             self._runtime,
@@ -136,6 +145,7 @@ class AsyncAgent:
             max_output_tokens=self._settings.max_output_tokens,
             departure=Departure(redact=redact, approve=approve),
             guardrails=guardrails_of(self._settings) if guardrails is None else guardrails,
+            overflow=overflow,
         )
 
     @property

@@ -19,7 +19,7 @@ from device_agent.guardrails import Guardrails
 from device_agent.ledger import Ledger
 from device_agent.portal import Portal
 from device_agent.reply import Reply, TextEvent
-from device_agent.session import AsyncSession, AsyncStream
+from device_agent.session import AsyncSession, AsyncStream, Overflow
 from inference.text import ChatMessage
 from lanai.content import Content
 from lanai.folders import Folders
@@ -82,6 +82,7 @@ class Agent:
         redact: Redact | None = None,
         approve: Approve | None = None,
         guardrails: Guardrails | None = None,
+        overflow: Overflow = "raise",
     ) -> "Session":
         """A new conversation; see ``AsyncAgent.session``. The hooks run in the agent's thread."""
         session = self._agent.session(
@@ -92,6 +93,7 @@ class Agent:
             redact=redact,
             approve=approve,
             guardrails=guardrails,
+            overflow=overflow,
         )
         return Session(session, self._portal)
 

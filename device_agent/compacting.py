@@ -8,21 +8,27 @@ The requests are the session's own: its mode, data class and hooks hold for them
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from device_agent.options import Options
 from inference.text import ChatMessage
 from lanai.content import Content
-from lanai.errors import UsageError
+from lanai.errors import ModelError, UsageError
+from router.vocabulary import Mode
 
 if TYPE_CHECKING:
+    from device_agent.runtime import Ask
     from device_agent.session import AsyncSession
 
-__all__ = ["compact"]
+__all__ = ["compact", "made_to_fit"]
 
 ASKED: Final = (
     "Tell the conversation so far in a few short sentences. Keep names, numbers and decisions."
 )
+KEPT: Final = 2
+SUMMARY_TOKENS: Final = 160
+"""Of the summary that a session writes by itself."""
 LED_IN: Final = "What was said before, in short:"
 
 
@@ -45,6 +51,37 @@ async def compact(session: "AsyncSession", *, keep: int, max_tokens: int) -> boo
     parts = [*(each.text for each in instructions), f"{LED_IN} {summary.strip()}"]
     session.restore([ChatMessage(role="system", text=Content("\n\n".join(parts))), *kept])
     return True
+
+
+async def made_to_fit(session: "AsyncSession", ask: "Ask") -> tuple["Ask", int]:
+    """``ask`` with its oldest messages told in short where it does not fit the device.
+
+    And how many were told: 0 where it fits, where the cloud is wanted anyway, where the device's
+    model cannot count, or where a tool's result waits for its answer. The requests that summarize
+    have the mode, data class and consent of ``ask`` itself.
+    """
+    *said, last = ask.messages
+    if last.role != "user" or ask.mode in (Mode.ONLY_IN_CLOUD, Mode.PREFER_IN_CLOUD):
+        return ask, 0
+    twin = _told_like(session, ask, said)
+    try:
+        if (await twin.budget(last.text)).left >= ask.max_tokens:
+            return ask, 0
+    except ModelError:
+        return ask, 0
+    if not await compact(twin, keep=KEPT, max_tokens=SUMMARY_TOKENS):
+        return ask, 0
+    kept = twin.transcript
+    told = len(_parted(said)[1]) - len(_parted(kept)[1])
+    return replace(ask, messages=(*kept, last)), told
+
+
+def _told_like(session: "AsyncSession", ask: "Ask", said: Sequence[ChatMessage]) -> "AsyncSession":
+    twin = session.fork()
+    twin.mode, twin.data_class, twin.consent = ask.mode, ask.data_class, ask.consent
+    twin.overflow = "raise"
+    twin.restore(said)
+    return twin
 
 
 def _parted(

@@ -11,7 +11,7 @@ and nothing was sent.
 """
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -20,7 +20,7 @@ from inference.text import ChatMessage, ToolCall
 from lanai.content import Content
 from lanai.errors import ConsentRefused, UsageError
 
-__all__ = ["STAY_AS_IT_IS", "Approve", "Departure", "Outside", "Proposal", "Redact"]
+__all__ = ["STAY_AS_IT_IS", "Approve", "Departure", "Outside", "Proposal", "Redact", "told_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +97,15 @@ class Departure:
 
 
 STAY_AS_IT_IS: Final = Departure()
+
+
+def told_of(messages: Sequence[ChatMessage]) -> tuple[Content, ...]:
+    """What leaves, a line for each message, for its owner's own ledger."""
+    calls = ("".join(f" [{c.name} {c.arguments}]" for c in each.tool_calls) for each in messages)
+    return tuple(
+        Content(f"{each.role}: {each.text}{called}")
+        for each, called in zip(messages, calls, strict=True)
+    )
 
 
 def _refused(why: str) -> ConsentRefused:

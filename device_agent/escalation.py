@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from device_agent.cloud_seam import Cloud, CloudAsk, CloudFinal, CloudStream, CloudTiming
+from device_agent.departure import told_of
 from device_agent.ledger import Disclosure, Ledger
 from device_agent.reply import Ending, Receipt
 from device_agent.tracing import RequestTrace, Step
@@ -87,6 +88,7 @@ class Escalation:
             reason=leaving.reason,
             mode=leaving.mode,
             data_class=leaving.data_class,
+            content=told_of(ask.messages),
         )
         outcome, self._tried = "cancelled", True
         try:

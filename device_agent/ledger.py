@@ -1,4 +1,6 @@
-"""The ledger: what left this device, when, why, how much, and to which verified node. No content.
+"""The ledger: what left this device, when, why, how much, and to which verified node. No content,
+unless the user had it kept (``ledger_keep_content``): then what left stands in the intent, in the
+clear, readable by the user alone, and goes with its entry.
 
 A file of JSON lines, each forced to disk. Every disclosure is two lines: the *intent* before the
 first byte leaves, and the *outcome* after. An intent without an outcome means that the process
@@ -14,12 +16,14 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from device_agent.durable_lines import append_line, replace_file
+from lanai.content import Content
 from lanai.errors import LedgerError
 from lanai.folders import Folders, private_folder
 
@@ -58,9 +62,14 @@ class Disclosure:
     destination: str = CLOUD
     """Or ``external``: readable by whoever runs the endpoint."""
     endpoint: str | None = None
+    content: tuple[Content, ...] | None = field(default=None, repr=False)
+    """What left, message by message; only where the user had it kept."""
 
-    def to_json_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"nodes": list(self.nodes)}
+    def to_json_dict(self, *, content: bool = False) -> dict[str, Any]:
+        """Without what was said, unless it is asked for."""
+        document = asdict(self) | {"nodes": list(self.nodes)}
+        told = document.pop("content")
+        return document | ({"content": list(told)} if content and told is not None else {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,12 +97,14 @@ class Ledger:
         path: Path,
         *,
         keep_days: int | None = None,
+        keep_content: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.path = path
         self.outcomes_lost = 0
         """Outcomes of this process that could not be written; their intents stand."""
         self._keep_days = keep_days
+        self._keep_content = keep_content
         self._clock = clock
         self._looked = False
 
@@ -106,8 +117,12 @@ class Ledger:
         data_class: str,
         destination: str = CLOUD,
         endpoint: str | None = None,
+        content: Sequence[Content] = (),
     ) -> Disclosure:
-        """Write down, durably, that a request is about to leave. Raises ``LedgerError``."""
+        """Write down, durably, that a request is about to leave. Raises ``LedgerError``.
+
+        ``content``, what leaves, is forgotten here unless the ledger keeps it.
+        """
         disclosure = Disclosure(
             id=id,
             time=self._clock(),
@@ -116,6 +131,7 @@ class Ledger:
             data_class=data_class,
             destination=destination,
             endpoint=endpoint,
+            content=tuple(content) if self._keep_content else None,
         )
         self._append(INTENT, disclosure)
         self._drop_old(disclosure.time)
@@ -126,7 +142,7 @@ class Ledger:
 
         Raises ``LedgerError``, and counts it: the intent alone means that it may have been sent.
         """
-        ended = replace(disclosure, outcome=outcome, ended=self._clock(), **details)
+        ended = replace(disclosure, outcome=outcome, ended=self._clock(), content=None, **details)
         try:
             self._append(OUTCOME, ended)
         except LedgerError:
@@ -162,7 +178,7 @@ class Ledger:
         marker = {"kind": PRUNED, "time": self._clock(), "count": found.pruned + len(old)}
         kept = [line for line in lines if _id(line) not in old and not _is_marker(line)]
         whole = b"".join(line + b"\n" for line in (json.dumps(marker).encode(), *kept))
-        _replace(self.path, whole)
+        replace_file(self.path, whole)
         return len(old)
 
     def _drop_old(self, now: float) -> None:
@@ -184,11 +200,12 @@ class Ledger:
             raise _failed("read", error) from None
 
     def _append(self, kind: str, disclosure: Disclosure) -> None:
-        line = json.dumps({"kind": kind} | disclosure.to_json_dict(), allow_nan=False)
+        record = disclosure.to_json_dict(content=True)
+        line = json.dumps({"kind": kind} | record, allow_nan=False)
         try:
             private_folder(self.path.parent)
             with self._locked():
-                _append_line(self.path, line.encode())
+                append_line(self.path, line.encode())
         except OSError as error:
             raise _failed("write", error) from None
 
@@ -204,46 +221,6 @@ class Ledger:
             os.close(handle)
 
 
-def _append_line(path: Path, line: bytes) -> None:
-    fresh = not path.exists()
-    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        end = os.lseek(handle, 0, os.SEEK_END)
-        # A predecessor cut by power loss left no newline: start a line of our own.
-        cut = end > 0 and os.pread(handle, 1, end - 1) != b"\n"
-        _write(handle, (b"\n" if cut else b"") + line + b"\n")
-    finally:
-        os.close(handle)
-    if fresh:
-        _sync_folder(path.parent)
-
-
-def _replace(path: Path, whole: bytes) -> None:
-    """The new file is on disk before it takes the old one's name."""
-    new = path.with_suffix(".new")
-    handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        _write(handle, whole)
-    finally:
-        os.close(handle)
-    new.replace(path)
-    _sync_folder(path.parent)
-
-
-def _write(handle: int, whole: bytes) -> None:
-    if os.write(handle, whole) != len(whole):
-        raise OSError("short write")
-    os.fsync(handle)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _contents(lines: list[bytes]) -> LedgerContents:
     found: dict[str, Disclosure] = {}
     damaged = pruned = 0
@@ -256,6 +233,8 @@ def _contents(lines: list[bytes]) -> LedgerContents:
         except (ValueError, TypeError, KeyError):
             damaged += 1
             continue
+        if (before := found.get(disclosure.id)) is not None:  # what left stands in the intent
+            disclosure = replace(disclosure, content=before.content)
         found[disclosure.id] = disclosure
     return LedgerContents(disclosures=tuple(found.values()), damaged=damaged, pruned=pruned)
 
@@ -264,7 +243,9 @@ def _parse(line: bytes) -> Disclosure:
     record = json.loads(line)
     if not isinstance(record, dict) or record.pop("kind", None) not in (INTENT, OUTCOME):
         raise ValueError("not a ledger line")
-    return Disclosure(**record | {"nodes": tuple(record.get("nodes", ()))})
+    content = record.get("content")
+    told = None if content is None else tuple(Content(str(each)) for each in content)
+    return Disclosure(**record | {"nodes": tuple(record.get("nodes", ())), "content": told})
 
 
 def _id(line: bytes) -> str | None:

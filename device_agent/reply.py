@@ -78,7 +78,8 @@ class Reply(Generic[T]):
     ``value``: the answer as what `into` asked for, the text itself without it. ``tool_runs``: the
     calls that were run on the way. Where tools were, ``text``, ``source``, ``decision``,
     ``receipt`` and ``trace_id`` are of the last request; ``usage`` counts the tokens of all.
-    ``tool_calls``: calls of tools that have no function here, for the app to run.
+    ``tool_calls``: calls of tools that have no function here, for the app to run. ``summarized``:
+    messages that were told in a summary before this request, in a session that makes itself fit.
     """
 
     value: T
@@ -92,6 +93,7 @@ class Reply(Generic[T]):
     finish_reason: FinishReason
     tool_runs: "tuple[ToolRun, ...]" = ()
     tool_calls: tuple[ToolCall, ...] = ()
+    summarized: int = 0
 
     @property
     def fallback(self) -> Reason | None:
@@ -109,6 +111,7 @@ class Reply(Generic[T]):
             "usage": asdict(self.usage),
             "finish_reason": self.finish_reason.value,
             "trace_id": self.trace_id,
+            **({"summarized": self.summarized} if self.summarized else {}),
         }
         if self.receipt is not None:
             document["receipt"] = asdict(self.receipt)

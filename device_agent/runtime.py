@@ -11,6 +11,7 @@ from device_agent.guardrails import UNGUARDED, Guardrails
 from device_agent.ledger import Ledger
 from device_agent.local import Device
 from device_agent.options import Options
+from device_agent.places import Places
 from device_agent.remembering import Memory
 from device_agent.sensitive import Detector
 from device_agent.surroundings import FixedSurroundings, Surroundings
@@ -23,6 +24,8 @@ from router import DataClass, Destination, Mode, Router
 from router.vocabulary import External
 
 __all__ = ["Ask", "Runtime"]
+
+MOST_REQUESTS = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +43,7 @@ class Runtime:
     surroundings: Surroundings = field(default_factory=FixedSurroundings)
     detector: Detector | None = None
     external: ExternalEndpoint | None = None
+    places: Places = field(default_factory=lambda: Places(MOST_REQUESTS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,12 +4,9 @@ A turn joins the transcript only when it ended whole. After an error, a break or
 the transcript is as it was before.
 """
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import Iterable
 from copy import copy
-from dataclasses import replace
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Self, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from typing_extensions import TypeVar
 
@@ -18,13 +15,13 @@ from device_agent.budget import Budget, budget_of, warm
 from device_agent.compacting import compact
 from device_agent.departure import STAY_AS_IT_IS, Departure
 from device_agent.guardrails import UNGUARDED, Guardrails
-from device_agent.reply import Reply, TextEvent
+from device_agent.reply import Reply
 from device_agent.rounds import Prompted, Rounds, higher
 from device_agent.runtime import Runtime
+from device_agent.stream import AsyncStream
 from inference.text import ChatMessage
 from lanai.content import Content
-from lanai.errors import DeadlineExceeded, UsageError
-from router.decision import Decision
+from lanai.errors import UsageError
 from router.vocabulary import DataClass, Destination, Mode
 
 if TYPE_CHECKING:
@@ -32,7 +29,10 @@ if TYPE_CHECKING:
 
     from inference.guided import Choices, JsonSchema, Regex
 
-__all__ = ["AsyncSession", "AsyncStream"]
+__all__ = ["AsyncSession", "AsyncStream", "Overflow"]
+
+Overflow = Literal["raise", "summarize"]
+"""What to do with a conversation that no longer fits the device."""
 
 T = TypeVar("T", default=Content)
 
@@ -51,7 +51,11 @@ class AsyncSession:
         max_output_tokens: int,
         departure: Departure = STAY_AS_IT_IS,
         guardrails: Guardrails = UNGUARDED,
+        overflow: Overflow = "raise",
     ) -> None:
+        if overflow not in ("raise", "summarize"):
+            raise UsageError("overflow is neither `raise` nor `summarize`")
+        self.overflow = overflow
         self.mode = mode
         self.data_class = data_class
         self.consent = consent
@@ -220,77 +224,3 @@ class AsyncSession:
             self._ran_on = reply.source
         for run in reply.tool_runs:
             self._results_class = higher(self._results_class, run.data_class)
-
-
-class AsyncStream(Generic[T]):
-    """Events with ``text`` while the answer comes; ``final`` once it is whole.
-
-    Leaving the ``async with`` block early cancels the request, on the device and in the cloud.
-    """
-
-    def __init__(self, session: AsyncSession, request: Prompted) -> None:
-        self._session = session
-        self._request = request
-        self._rounds: Rounds | None = None
-        self._events: AsyncGenerator[TextEvent, None] | None = None
-        self._until: float | None = None
-
-    def show_at_once(self) -> None:
-        """Nobody looks before the end: the router may look at the whole answer first."""
-        ask = replace(self._request.ask, unseen=True)
-        self._request = replace(self._request, ask=ask)
-
-    async def __aenter__(self) -> Self:
-        if self._rounds is not None:
-            raise UsageError("a stream is entered once")
-        self._rounds = self._session._begin(self._request)
-        self._events = self._rounds.run()
-        if self._request.timeout_s is not None:
-            self._until = asyncio.get_running_loop().time() + self._request.timeout_s
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        try:
-            if self._events is not None:
-                await self._events.aclose()
-        finally:
-            self._session._end(self._rounds)
-
-    def __aiter__(self) -> AsyncIterator[TextEvent]:
-        return self
-
-    async def __anext__(self) -> TextEvent:
-        if self._events is None:
-            raise UsageError("a stream is read inside its `async with` block")
-        limit = asyncio.timeout_at(self._until)
-        try:
-            async with limit:
-                return await anext(self._events)
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            raise DeadlineExceeded("the answer was not whole in timeout_s") from None
-
-    @property
-    def trace_id(self) -> str:
-        """Of the request's trace, from the start of the ``async with`` block."""
-        if self._rounds is None:
-            raise UsageError("a stream has a trace inside its `async with` block")
-        return self._rounds.trace_id
-
-    @property
-    def decision(self) -> Decision | None:
-        """Where the answer comes from and why; it stands once the first piece has come."""
-        return self._rounds.decision if self._rounds else None
-
-    @property
-    def final(self) -> Reply[T]:
-        """The whole answer. Raises ``UsageError`` before it is there, or when it never came."""
-        if self._rounds is None or self._rounds.reply is None:
-            raise UsageError("there is no whole answer", hint="read the stream to its end first")
-        return self._rounds.reply

@@ -73,10 +73,7 @@ class Turn:
         """The answer's text, piece by piece. Raises any ``LanaiError``."""
         outcome: str | None = "cancelled"
         try:
-            # 0. What goes in.
-            await self._guard.admit(self._ask.messages)
-            # 7. What comes out.
-            async with aclosing(self._guard.watch(self._answer())) as pieces:
+            async with self._runtime.places.take(), aclosing(self._guarded()) as pieces:
                 async for piece in pieces:
                     if isinstance(piece, ToolCall):
                         self._calls.append(piece)
@@ -92,6 +89,14 @@ class Turn:
             # 8. The trace.
             describe(self._trace.root, self._ask, self._cloud.data_class, self.reply)
             await self._conclude(outcome)
+
+    async def _guarded(self) -> AsyncGenerator[Said, None]:
+        # 0. What goes in.
+        await self._guard.admit(self._ask.messages)
+        # 7. What comes out.
+        async with aclosing(self._guard.watch(self._answer())) as pieces:
+            async for piece in pieces:
+                yield piece
 
     async def _answer(self) -> AsyncGenerator[Said, None]:
         # 1. Render, and look beside it for what should not leave.

@@ -59,6 +59,12 @@ class Settings(BaseModel):
     )
     seal_to_nodes: int = Field(3, ge=1, le=16, description="K: nodes a request is sealed to")
     token_batch: int = Field(16, ge=1, le=256, description="anonymous tokens fetched at once")
+    max_concurrent_requests: int = Field(
+        32, ge=1, le=1024, description="requests an agent runs at once; more wait in turn"
+    )
+    concurrency_wait_s: float = Field(
+        30.0, ge=0, description="how long one waits for its turn before it fails as busy"
+    )
     guard_prompts: bool = Field(
         False, description="refuse prompts by the shipped check (docs/guardrails.md says how well)"
     )
@@ -82,6 +88,9 @@ class Settings(BaseModel):
     external_timeout_s: float = Field(60.0, gt=0, description="deadline of one request there")
     trace_keep_days: int = Field(
         30, ge=1, le=3650, description="days a trace is kept; the newest 10,000 at most"
+    )
+    ledger_keep_content: bool = Field(
+        False, description="write what left into the ledger too, in the clear, for its owner's eyes"
     )
     ledger_keep_days: int | None = Field(
         None, ge=1, le=36500, description="days a disclosure is kept; unset: for ever"

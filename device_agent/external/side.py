@@ -15,7 +15,7 @@ from typing import Any
 
 from device_agent.cloud_seam import CloudAsk
 from device_agent.consult import Consultation
-from device_agent.departure import Outside
+from device_agent.departure import Outside, told_of
 from device_agent.external.outgoing import Outgoing
 from device_agent.external.seam import External, ExternalStream
 from device_agent.ledger import EXTERNAL, Disclosure
@@ -69,6 +69,7 @@ class ExternalSide:
             data_class=self.data_class.value,
             destination=EXTERNAL,
             endpoint=external.url,
+            content=told_of(ready.messages),
         )
         outcome = "cancelled"
         try:

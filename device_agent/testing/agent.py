@@ -9,6 +9,7 @@ from device_agent.cloud_seam import Cloud
 from device_agent.enrolled import EnrolledCloud
 from device_agent.ledger import Ledger
 from device_agent.local import Device
+from device_agent.places import Places
 from device_agent.runtime import Runtime
 from device_agent.testing.engine import FakeDevice
 from lanai.content import Content
@@ -20,7 +21,7 @@ __all__ = ["FakeAgent"]
 
 
 class FakeAgent(AsyncAgent):
-    """Says the ``answers`` in turn, the last one for ever; an error among them is raised.
+    """Says the ``answers`` in turn, the last one for ever; an error among them is raised::
 
         agent = FakeAgent(tmp_path, ["It is salty."])
         with Agent(agent) as blocking: ...
@@ -44,9 +45,10 @@ class FakeAgent(AsyncAgent):
             device=Device(device, context_tokens=chosen.device_context_tokens),
             cloud=EnrolledCloud(cloud),
             router=Router(Policy.load(chosen.policy_file)),
-            ledger=Ledger(folder / "ledger.jsonl"),
+            ledger=Ledger(folder / "ledger.jsonl", keep_content=chosen.ledger_keep_content),
             tracing=open_tracing(folder / "traces.sqlite", keep_days=chosen.trace_keep_days),
             cloud_timeout_s=chosen.cloud_timeout_s,
+            places=Places(chosen.max_concurrent_requests, wait_s=chosen.concurrency_wait_s),
         )
         super().__init__(runtime, chosen)
         self._device = device

@@ -10,9 +10,12 @@ import pytest
 from cloud_node.trust_repository import TrustRepository
 from device_agent.cloud import CloudClient, UpdatingCloud
 from device_agent.cloud.relay_files import RelayFiles
-from device_agent.testing import InMemoryCloud
+from device_agent.testing import FakeAgent, InMemoryCloud
 from device_agent.testing.gateway import SealedGateway
-from lanai.errors import CloudUnavailable, Rejection, TrustRootRejected
+from lanai.errors import CloudUnavailable, EvidenceRejected, Rejection, TrustRootRejected
+from router.vocabulary import Destination, Reason
+from trust.attestation import One
+from trust.attestation.unsafe_software import UnsafeSoftwarePolicy
 from trust.root import TrustRoot
 from trust.updates import FolderSource, TrustRootStore
 
@@ -250,3 +253,27 @@ async def test_an_answer_of_another_protocol(device, monkeypatch) -> None:
     monkeypatch.setattr(device.cloud, "keys", noise)
     with pytest.raises(CloudUnavailable):
         await RelayFiles(device.cloud).read("timestamp.json", 10)
+
+
+async def test_a_node_withdrawn_in_mid_session_is_not_used_again(device, tmp_path) -> None:
+    """The next request under the new trust root stays here, and its reply says why.
+
+    Nothing is sent to what was withdrawn; where the device may not answer, it is a trust error.
+    """
+    updating = await device.open()
+    async with FakeAgent(tmp_path, ["from the device"], cloud=updating) as agent:
+        session = agent.session(mode="prefer_in_cloud")
+        first = await session.respond("hello")
+        assert (first.source, first.fallback) == (Destination.CLOUD, None)
+        device.publish(evidence=One(UnsafeSoftwarePolicy(("ab" * 32,))))
+        device.later(HOUR)
+        await session.respond("and now?")  # the update runs beside the first after an hour
+        await beside(updating)
+        sent, spent = len(device.cloud.bodies), len(device.cloud.spent)
+        reply = await session.respond("and then?")
+        why = (reply.source, reply.decision.reason)
+        assert why == (Destination.DEVICE, Reason.CLOUD_NOT_VERIFIED)
+        assert "no node of the cloud passed verification" in reply.decision.explain()
+        with pytest.raises(EvidenceRejected):
+            await agent.session(mode="only_in_cloud").respond("hello")
+        assert (len(device.cloud.bodies), len(device.cloud.spent)) == (sent, spent)
