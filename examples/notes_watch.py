@@ -11,12 +11,12 @@ import sys
 import time
 from pathlib import Path
 
-from device_agent import Agent, DataClass, Options, Proposal
+from device_agent import Agent, DataClass, Proposal
+from device_agent.features import blocking as features
 from lanai.errors import LanaiError
 
 PERIOD_S = 2.0
 SUFFIXES = (".md", ".txt")
-INSTRUCTIONS = "Summarize the note in one or two short sentences."
 
 
 def ask(proposal: Proposal) -> bool:
@@ -45,15 +45,12 @@ def summarize_new(agent: Agent, folder: Path) -> list[Path]:
 
 def _summarize(agent: Agent, note: Path, summary: Path) -> None:
     session = agent.session(
-        instructions=INSTRUCTIONS,
         data_class=DataClass.SECRET if "private" in note.name else DataClass.PERSONAL,
         approve=ask,
     )
-    reply = session.respond(
-        note.read_text(encoding="utf-8"), options=Options(max_tokens=120), timeout_s=120
-    )
+    told = features.summarize(session, note.read_text(encoding="utf-8"), timeout_s=120)
     summary.parent.mkdir(exist_ok=True)
-    whole = f"{reply.text.strip()}\n\n({reply.source}: {reply.decision.reason})\n"
+    whole = f"{told.text}\n\n({told.source}: {told.decision.reason})\n"
     summary.write_text(whole, encoding="utf-8")
 
 
