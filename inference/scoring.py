@@ -8,7 +8,8 @@ token has at least half a window before it. A model whose sequences begin with a
 
 Choices: the mean log-likelihood of a choice's tokens after the query; the highest wins. In the
 WinoGrande form the context differs and the continuation is the same. ``shots`` rows from the head
-of the file become examples, with their right answers, and are not scored.
+of the file become examples, with their right answers, and are not scored. What a context begins
+with in common with the one before it, such as those examples, is read once.
 """
 
 import json
@@ -61,10 +62,11 @@ class Perplexity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """``accuracy`` over ``n`` questions."""
+    """``accuracy`` over ``n`` questions; ``right``: of each, in their order."""
 
     accuracy: float
     n: int
+    right: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,29 +185,43 @@ def longest(prepared: Sequence[tuple[list[Choice], int]]) -> int:
 
 def score(decoder: "LanguageModel", prepared: Sequence[tuple[list[Choice], int]]) -> Score:
     """Accuracy of choosing the likeliest. Ties go to the first, as ``max`` does."""
-    cache = decoder.new_cache(longest(prepared))
-    right = 0
+    contexts = _Contexts(decoder, longest(prepared))
+    right = []
     for choices, gold in prepared:
-        means = _mean_log_likelihoods(decoder, choices, cache)
-        right += means.index(max(means)) == gold
-    return Score(accuracy=right / len(prepared), n=len(prepared))
+        means = [_mean_log_likelihood(decoder, choice, contexts) for choice in choices]
+        right.append(means.index(max(means)) == gold)
+    return Score(accuracy=sum(right) / len(right), n=len(right), right=tuple(right))
 
 
-def _mean_log_likelihoods(
-    decoder: "LanguageModel", choices: Sequence[Choice], cache: Any
-) -> list[float]:
-    means = []
-    known: tuple[int, ...] | None = None
-    first: Tensor | None = None
-    for choice in choices:
-        if first is None or choice.context != known:
-            cache.length, known = 0, choice.context
-            first = _forward(decoder, choice.context, cache)
-        else:
-            cache.length = len(choice.context)  # back to where this context ended
-        values = list(_log_likelihoods(decoder, first, choice.continuation, cache))
-        means.append(sum(values) / len(values))
-    return means
+class _Contexts:
+    """One cache that holds a context; of the next one only what differs is read."""
+
+    def __init__(self, decoder: "LanguageModel", room: int) -> None:
+        self._decoder = decoder
+        self._held: tuple[int, ...] = ()
+        self._logits: Tensor | None = None
+        self.cache: Any = decoder.new_cache(room)
+
+    def read(self, ids: tuple[int, ...]) -> "Tensor":
+        """Logits after ``ids``, (1, vocabulary); the cache ends with them."""
+        if self._logits is None or ids != self._held:
+            same = _common(ids[:-1], self._held)  # the last is read: its logits are wanted
+            self.cache.length, self._held = same, ids
+            self._logits = _forward(self._decoder, ids[same:], self.cache)
+        self.cache.length = len(ids)  # back from the continuation that followed
+        return self._logits
+
+
+def _common(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many of the first ids are the same."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+def _mean_log_likelihood(decoder: "LanguageModel", choice: Choice, contexts: _Contexts) -> float:
+    first = contexts.read(choice.context)
+    values = list(_log_likelihoods(decoder, first, choice.continuation, contexts.cache))
+    return sum(values) / len(values)
 
 
 def _forward(decoder: "LanguageModel", ids: Sequence[int], cache: Any) -> "Tensor":

@@ -81,6 +81,35 @@ def test_choices_are_ranked_by_their_mean_log_likelihood(decoder: Decoder, folde
     assert (result.accuracy, result.n) == (pytest.approx(right / 3), 3)
 
 
+class Counting:
+    """A decoder that notes how many tokens each pass reads."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        self._decoder = decoder
+        self.read: list[int] = []
+
+    def new_cache(self, tokens: int) -> Any:
+        return self._decoder.new_cache(tokens)
+
+    def forward(self, ids: torch.Tensor, cache: Any, **options: Any) -> Any:
+        self.read.append(len(ids))
+        return self._decoder.forward(ids, cache, **options)
+
+
+def test_what_contexts_share_is_read_once(decoder: Decoder, folder: Path) -> None:
+    """After the first question the examples before it are not read again; answers are the same."""
+    rows = [
+        {"query": f"what is {i} and one", "choices": ["this", f"{i + 1}"], "gold": i % 2}
+        for i in range(8)
+    ]
+    prepared = prepare(parse_questions(lines(rows)), load_text_model(folder), shots=3)
+    alone = tuple(right for each in prepared for right in score(decoder, [each]).right)
+    counting: Any = Counting(decoder)
+    assert score(counting, prepared).right == alone
+    examples = len(prepared[0][0][0].context)
+    assert sum(count > examples / 2 for count in counting.read) == 1
+
+
 def test_the_gold_choice_decides(decoder: Decoder, folder: Path) -> None:
     """Turning every gold index round turns the accuracy of two-choice rows round."""
     text = load_text_model(folder)
