@@ -10,6 +10,8 @@ import pytest_asyncio
 
 from inference.adapters import Base
 from inference.architectures import DecoderConfig
+from inference.catalog import Catalog
+from inference.catalog.adapting import install_adapted
 from inference.engine import GenerateOptions, Token
 from inference.process import ProcessEngine
 from inference.testing.random_adapter import write_random_adapter
@@ -116,3 +118,24 @@ async def test_a_damaged_adapter_fails_its_request_alone(
         assert await answer(engine, None)
     finally:
         await engine.close()
+
+
+async def test_a_confined_engine_runs_a_model_with_an_adapter_of_its_own(
+    tiny_base: Path, tiny_settings: DecoderConfig, tmp_path: Path
+) -> None:
+    """As a node starts it: an empty environment, a door, and no file but the model's."""
+    model = Catalog(tmp_path / "models").pull(str(tiny_base))
+    write_random_adapter(
+        tmp_path / "chat", tiny_settings, base=Base(name="tiny", architecture="llama")
+    )
+    adapted = install_adapted(tmp_path / "models", model, tmp_path / "chat", "tiny-chat")
+    out_end, in_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    answers = []
+    with out_end, in_end:
+        for path in (adapted.path, model.path):
+            engine = await ProcessEngine.start(
+                path, context_tokens=64, threads=1, door=in_end, environment={}
+            )
+            answers.append(await answer(engine, None))
+            await engine.close()
+    assert answers[0] != answers[1]
