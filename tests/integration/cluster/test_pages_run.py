@@ -27,6 +27,9 @@ from lanai.folders import Folders
 from lanai.settings import Settings
 from router import Policy
 
+# A page may run a dozen commands and four agents; beside other work that takes minutes.
+pytestmark = pytest.mark.timeout(600)
+
 REPOSITORY = Path(__file__).resolve().parents[3]
 MODEL = "smollm2-135m-instruct"
 # Its blocks need a checkout and a release of their own: test_verify_release_page.py.
@@ -36,10 +39,12 @@ NOT_RUN = {
     "docs/adapters.md": 1,
     "docs/operators.md": 1,
     "docs/serve.md": 1,
+    "docs/training.md": 3,
     "docs/tutorial.md": 1,
 }
 """Blocks marked ``not run``, so that there are not more of them one day than anybody knows."""
 SAID = {
+    "features.md": ["received a letter from my brother", "weather {'city': 'Oslo'}", "Grace"],
     "structured-output.md": ["London device mode_only_on_device", "positive", "1945", "True"],
     "tools.md": ["raining", "weather None"],
     "tutorial.md": ["Canberra", "Lisbon 4", "raining", "send "],
