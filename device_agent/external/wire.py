@@ -48,7 +48,7 @@ class Answer:
     def __init__(self, model: str) -> None:
         self.bytes = 0
         self.done = False
-        self._line = b""
+        self._line = bytearray()
         self._model = model
         self._finish: FinishReason | None = None
         self._usage: tuple[int, int] = (0, 0)
@@ -58,12 +58,20 @@ class Answer:
         self.bytes += len(raw)
         if self.bytes > MOST_BYTES:
             raise ExternalError("the endpoint's answer is too long")
-        *lines, self._line = (self._line + raw).split(b"\n")
-        if len(self._line) > MOST_LINE or any(len(line) > MOST_LINE for line in lines):
-            raise ExternalError("a line of the endpoint's answer is too long")
-        for line in lines:
+        # Only what is new is searched: many small pieces of a long line cost no more than itself.
+        *ends, rest = raw.split(b"\n")
+        for end in ends:
+            line = self._grown(end)
+            self._line = bytearray()
             if text := self._read(line.strip()):
                 yield text
+        self._grown(rest)
+
+    def _grown(self, more: bytes) -> bytearray:
+        self._line += more
+        if len(self._line) > MOST_LINE:
+            raise ExternalError("a line of the endpoint's answer is too long")
+        return self._line
 
     @property
     def final(self) -> ExternalFinal:
@@ -76,7 +84,7 @@ class Answer:
             output_tokens=self._usage[1],
         )
 
-    def _read(self, line: bytes) -> Content | None:
+    def _read(self, line: bytes | bytearray) -> Content | None:
         if not line.startswith(b"data:") or self.done:
             return None  # comments, event names, blank lines
         data = line.removeprefix(b"data:").strip()

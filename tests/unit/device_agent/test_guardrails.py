@@ -4,10 +4,11 @@ import pytest
 
 from device_agent.guardrails import PASSES, Guardrails, HarmCheck, Verdict, refused
 from device_agent.guardrails.pieces import LONGEST, Pieces
+from device_agent.serving.problems import problem_of
 from device_agent.testing import FakeAgent
 from inference.text import ChatMessage, ToolCall
 from lanai.content import Content
-from lanai.errors import CloudUnavailable, Concern, GuardSide, Refused, UsageError
+from lanai.errors import Busy, CloudUnavailable, Concern, GuardSide, Refused, UsageError
 
 
 def no(word: str):
@@ -171,3 +172,11 @@ def test_pieces_lose_nothing() -> None:
     pieces = Pieces()
     assert pieces.push("3.5 is a number. And") == "3.5 is a number. "
     assert pieces.rest() == "And"
+
+
+def test_clients_of_the_server_are_told_in_their_own_words() -> None:
+    """A refusal is the prompt's fault and final; a full house is worth another try."""
+    refusal = problem_of(Refused("no", side=GuardSide.INPUT, concern=Concern.HARM))
+    assert (refusal.status, refusal.code, refusal.retry) == (400, "content_filter", False)
+    busy = problem_of(Busy("full", limit=1))
+    assert (busy.status, busy.retry) == (429, True)
