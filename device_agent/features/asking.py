@@ -85,8 +85,12 @@ class Task:
             return None
 
     async def likelihoods(self, said: Sequence[Said]) -> list[Likelihood]:
-        """See ``log_likelihoods``."""
-        return await log_likelihoods(self.session, said, adapter=self.asked.get("adapter"))
+        """See ``log_likelihoods``; within ``timeout_s``."""
+        try:
+            async with asyncio.timeout_at(self.until):
+                return await log_likelihoods(self.session, said, adapter=self.asked.get("adapter"))
+        except TimeoutError:
+            raise _too_late() from None
 
     def instruct(self, instructions: str) -> None:
         """For the requests that follow; the app's own instructions win."""
@@ -98,7 +102,7 @@ class Task:
             return None
         left = self.until - asyncio.get_running_loop().time()
         if left <= 0:
-            raise DeadlineExceeded("the work was not done in timeout_s")
+            raise _too_late()
         return left
 
 
@@ -117,6 +121,10 @@ def task(where: Where, name: str, instructions: str, asked: Featured) -> Task:
     )
     made.instruct(instructions)
     return made
+
+
+def _too_late() -> DeadlineExceeded:
+    return DeadlineExceeded("the work was not done in timeout_s")
 
 
 def check_text(text: str) -> str:

@@ -58,7 +58,8 @@ async def log_likelihoods(
 ) -> list[Likelihood]:
     """Of each; the first ``MAX_TOKENS`` tokens of a text count.
 
-    The session lends its device, not its transcript. Raises ``ModelError`` or ``EngineError``.
+    The session lends its device, not its transcript; all take one place among its requests.
+    Raises ``ModelError``, ``EngineError`` or ``Busy``.
     """
     device, turns = session._runtime.device, asyncio.Semaphore(AT_ONCE)
 
@@ -67,7 +68,7 @@ async def log_likelihoods(
             return await _log_likelihood(device, each, adapter)
 
     try:
-        async with asyncio.TaskGroup() as group:
+        async with session._runtime.places.take(), asyncio.TaskGroup() as group:
             tasks = [group.create_task(one(each)) for each in said]
     except ExceptionGroup as failed:
         raise failed.exceptions[0] from None  # the others were cancelled for it

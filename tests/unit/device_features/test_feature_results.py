@@ -9,7 +9,13 @@ from device_agent import Agent, DataClass, Destination, Mode, Reason, features
 from device_agent.features import blocking
 from device_agent.testing import FakeAgent
 from device_agent.tools import FunctionTool
-from lanai.errors import ContextOverflow, EngineCrashed, UsageError, ValidationFailed
+from lanai.errors import (
+    ContextOverflow,
+    DeadlineExceeded,
+    EngineCrashed,
+    UsageError,
+    ValidationFailed,
+)
 
 NOTE = (
     "The pump in the cellar of house 14 broke on Tuesday. Maria called the plumber, who can come "
@@ -176,6 +182,19 @@ async def test_an_adapter_serves_requests_and_likelihoods(tmp_path: Path) -> Non
     async with fake as agent:
         await features.prioritize(agent, ["hello"], adapter="triage")
     assert set(fake._device.script.adapters) == {"triage"}
+
+
+async def test_the_time_is_of_the_whole_call(tmp_path: Path) -> None:
+    """Not of each request; likelihoods count too."""
+    async with FakeAgent(tmp_path, ["notice"]) as agent:
+        with pytest.raises(DeadlineExceeded):
+            await features.prioritize(agent, ["hello there"] * 60, timeout_s=1e-4)
+
+
+def test_public_names() -> None:
+    """What `device_agent.features` offers."""
+    assert features.__all__ == sorted(features.__all__)
+    assert set(blocking.__all__) == {n for n in features.__all__ if n.islower()}
 
 
 def test_the_blocking_twin_is_the_same(tmp_path: Path) -> None:
