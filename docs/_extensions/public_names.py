@@ -18,6 +18,9 @@ PUBLIC = (
     "lanai.errors",
 )
 
+# An app is given these; what builds them is nobody's business.
+GIVEN = ("AsyncAgent", "AsyncSession", "AsyncStream", "Ledger", "Session", "Stream", "TraceStore")
+
 
 def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("missing-reference", resolve)
@@ -28,7 +31,9 @@ def setup(app: Sphinx) -> dict[str, Any]:
 def shorten(
     app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str | None, result: Any
 ) -> tuple[str | None, Any]:
-    """What Python says of a default made anew each time, in a way that can be read."""
+    """No constructor where an app calls none; and defaults in a way that can be read."""
+    if name in {f"device_agent.{each}" for each in GIVEN}:
+        return "", result
     if signature is not None:
         signature = signature.replace("~typing.", "").replace("=<factory>", " = …")
     return signature, result
