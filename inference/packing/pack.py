@@ -27,31 +27,23 @@ from inference.formats.packed_matrix import (
     PLAIN_BITS,
     PackedMatrix,
     pack_codes,
-    padded_columns,
     tiles,
     to_bfloat16,
 )
 from inference.linear import DenseLinear
 from inference.loading import load_source
 from inference.packing.allocation import Option, allocate
+from inference.packing.body import BODY, body_matrices, group_of, size_in_bits, ways
 from inference.packing.calibration import second_moments, windows
 from inference.packing.quantizer import Quantized, Way, quantize, quantize_rows, rough_error
 from inference.packing.sensitivity import sensitivity
 from inference.text import TextModel
 from lanai.errors import UnsupportedModel
 
-__all__ = ["Packed", "pack"]
+__all__ = ["WINDOWS", "Packed", "for_slopes", "pack"]
 
 WINDOWS: Final = 48
 BACKWARD_WINDOWS: Final = 6
-# From small to large. Offsets pay once codes are fine: at 4 bits they take an eighth of a bit more.
-WAYS: Final = ((2, False), (3, False), (4, False), (4, True))
-_BODY: Final = {
-    "qkv": ("q", "k", "v"),
-    "output": ("output",),
-    "gate_up": ("gate", "up"),
-    "down": ("down",),
-}
 Say = Callable[[str], None]
 
 
@@ -73,10 +65,15 @@ def pack(source: Path, text: TextModel, calibration: str, *, bits: float, say: S
     pieces = windows(text, calibration, WINDOWS)
     packer = _Packer(decoder, weights, say)
     with torch.no_grad():
-        packer.allocate(pieces[:: max(1, len(pieces) // BACKWARD_WINDOWS)], bits)  # 2
+        packer.allocate(for_slopes(pieces), bits)  # 2
         packer.layers([decoder.embedding(ids) for ids in pieces])  # 3
         packer.ends()  # 4
     return packer.packed
+
+
+def for_slopes(pieces: Sequence[Tensor]) -> Sequence[Tensor]:
+    """Of the calibration windows those whose slopes decide the allocation."""
+    return pieces[:: max(1, len(pieces) // BACKWARD_WINDOWS)]
 
 
 class _Packer:
@@ -84,11 +81,7 @@ class _Packer:
         self._decoder = decoder
         self._weights = weights
         self._say = say
-        widths = [decoder.config.width]
-        widths += [shape.ffn_width for shape in decoder.config.shapes]
-        widths += [shape.attention_width for shape in decoder.config.shapes]
-        group = 64 if all(width % 64 == 0 for width in widths) else 32
-        self.packed = Packed(config=decoder.config, group=group)
+        self.packed = Packed(config=decoder.config, group=group_of(decoder.config))
         self._ways: dict[str, Way] = {}
 
     def allocate(self, pieces: Sequence[Tensor], bits: float) -> None:
@@ -97,7 +90,7 @@ class _Packer:
         options: dict[str, list[Option]] = {}
         total = 0
         for layer in range(self._decoder.config.layers):
-            for part in _BODY:
+            for part in BODY:
                 seen = moments[layer, part]
                 first = 0
                 for name, weight in self._parts(layer, part):
@@ -107,19 +100,16 @@ class _Packer:
                     options[name] = [
                         Option(
                             way=way,
-                            size=_size(weight.shape[0], weight.shape[1], way),
+                            size=size_in_bits(weight.shape[0], weight.shape[1], way),
                             cost=rough_error(weight, seen.inputs, slopes, way),
                         )
-                        for way in self._all_ways()
+                        for way in ways(self.packed.group)
                     ]
         self._ways = allocate(options, bits * total)
-        for way in self._all_ways():
+        for way in ways(self.packed.group):
             count = list(self._ways.values()).count(way)
             shifted = " and offsets" if way.offsets else ""
             self._say(f"{count} matrices at {way.bits} bits{shifted}")
-
-    def _all_ways(self) -> list[Way]:
-        return [Way(bits=low, group=self.packed.group, offsets=off) for low, off in WAYS]
 
     def layers(self, stream: list[Tensor]) -> None:
         """3. ``stream``: residual stream of each window, (n, width)."""
@@ -169,20 +159,7 @@ class _Packer:
 
     def _parts(self, index: int, part: str) -> list[tuple[str, Tensor]]:
         """(name, weight) of the matrices that read the same input, in row order."""
-        config, shape = self._decoder.config, self._decoder.config.shapes[index]
-        match part:
-            case "qkv":
-                whole = self._weights.qkv(config.width, shape, index)[0].dense()
-                sizes = [shape.attention_width, shape.kv_width, shape.kv_width]
-            case "gate_up":
-                whole = self._weights.gate_up(config.width, shape, index).dense()
-                sizes = [shape.ffn_width] * 2
-            case _:
-                columns = shape.attention_width if part == "output" else shape.ffn_width
-                whole = self._weights.matrix(part, (config.width, columns), index).dense()
-                sizes = [config.width]
-        names = [f"layers.{index}.{name}" for name in _BODY[part]]
-        return list(zip(names, torch.split(whole, sizes), strict=True))
+        return list(body_matrices(self._decoder.config, self._weights, index, part))
 
     def _bias(self, index: int) -> Tensor | None:
         shape = self._decoder.config.shapes[index]
@@ -225,13 +202,6 @@ class _Through:
 
     def __call__(self, x: Tensor) -> Tensor:
         return x
-
-
-def _size(rows: int, columns: int, way: Way) -> float:
-    """Bits a matrix takes in the file."""
-    high, wide = tiles(rows) * 16, padded_columns(columns, way.group)
-    of_group = 8 * (1 + way.offsets) / way.group
-    return high * wide * (way.bits + of_group) + 16 * high + 8 * (1 << way.bits)
 
 
 def _matrix(quantized: Quantized, way: Way) -> PackedMatrix:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["Grid", "Quantized", "Way", "quantize", "quantize_rows", "rough_error"]
+__all__ = ["Grid", "Quantized", "Way", "quantize", "quantize_rows", "rough_error", "rounded"]
 
 _DAMPING: Final = 0.01
 _TURNS: Final = 4
@@ -85,12 +85,20 @@ def rough_error(weight: Tensor, inputs: Tensor, slopes: Tensor, way: Way) -> flo
 
     ``inputs``: (columns,); ``slopes``: (rows,).
     """
+    error = (rounded(weight, inputs, way) - weight).square_()
+    return float(slopes @ (error @ inputs))
+
+
+def rounded(weight: Tensor, inputs: Tensor, way: Way) -> Tensor:
+    """Plain rounding, float32, (rows, columns): no error is made up for, the grid is rough.
+
+    ``inputs``: (columns,), how much each column matters.
+    """
     palette = _learnt_palette(weight, inputs, way)
     grid = _grid(weight, inputs, palette, way, _FEW_FRACTIONS)
     steps, shifts = grid.by_column(weight.shape[1], way.group)
     nearest = palette.float()[_nearest(weight / steps - shifts, palette)]
-    error = ((nearest + shifts) * steps - weight).square_()
-    return float(slopes @ (error @ inputs))
+    return (nearest + shifts) * steps
 
 
 def _learnt_palette(weight: Tensor, importance: Tensor, way: Way) -> Tensor:
