@@ -62,7 +62,8 @@ class AsyncStream(Generic[T]):
         except BaseException:
             self._session._end(None)
             raise
-        self._rounds = Rounds(self._session._runtime, replace(self._request, ask=ask))
+        if self._summarized:
+            self._rounds = Rounds(self._session._runtime, replace(self._request, ask=ask))
 
     async def __aexit__(
         self,

@@ -53,19 +53,11 @@ class HttpExternal:
         if not isinstance(outgoing, Outgoing):
             raise UsageError("only what was checked may go outside; nothing was sent")
         body = body_of(outgoing.ask, self._endpoint.model)
-        limit = asyncio.timeout(self._endpoint.timeout_s)
-        try:
-            async with limit, AsyncExitStack() as stack:
+        until = asyncio.get_running_loop().time() + self._endpoint.timeout_s
+        async with AsyncExitStack() as stack:
+            async with _within(until):
                 response = await self._begin(body, stack)
-                yield HttpStream(response, self._endpoint.model)
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            raise DeadlineExceeded(
-                "the endpoint's answer was not whole in external_timeout_s"
-            ) from None
-        except httpx2.HTTPError as error:
-            raise _failed(error) from None
+            yield HttpStream(response, self._endpoint.model, until)
 
     async def close(self) -> None:
         client, self._client = self._client, None
@@ -112,16 +104,21 @@ class HttpExternal:
 class HttpStream:
     """An ``ExternalStream``."""
 
-    def __init__(self, response: httpx2.Response, model: str) -> None:
+    def __init__(self, response: httpx2.Response, model: str, until: float) -> None:
         self._response = response
+        self._until = until
         self._answer = Answer(model)
 
     async def __aiter__(self) -> AsyncIterator[Content]:
-        async for raw in self._response.aiter_bytes():
+        pieces = self._response.aiter_bytes()
+        while not self._answer.done:
+            # Around each read, never around a `yield`: the app's own time is not interrupted.
+            async with _within(self._until):
+                raw = await anext(pieces, None)
+            if raw is None:
+                return
             for text in self._answer.push(raw):
                 yield text
-            if self._answer.done:
-                return
 
     @property
     def final(self) -> ExternalFinal:
@@ -130,6 +127,23 @@ class HttpStream:
     @property
     def bytes_received(self) -> int:
         return self._answer.bytes
+
+
+@asynccontextmanager
+async def _within(until: float) -> AsyncIterator[None]:
+    """What fails on the way, and what takes too long, in our own words."""
+    limit = asyncio.timeout_at(until)
+    try:
+        async with limit:
+            yield
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise DeadlineExceeded(
+            "the endpoint's answer was not whole in external_timeout_s"
+        ) from None
+    except httpx2.HTTPError as error:
+        raise _failed(error) from None
 
 
 def _is_retried(error: Exception) -> bool:

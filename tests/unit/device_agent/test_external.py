@@ -1,5 +1,6 @@
 """The endpoint outside: asked for, consented to, public, in the clear, and never by itself."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -246,8 +247,6 @@ async def test_a_slow_endpoint_meets_its_deadline() -> None:
 
     class Never(httpx2.AsyncBaseTransport):
         async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-            import asyncio
-
             await asyncio.Event().wait()
             raise AssertionError
 
@@ -255,6 +254,21 @@ async def test_a_slow_endpoint_meets_its_deadline() -> None:
     with pytest.raises(DeadlineExceeded):
         async with external.open(outgoing()):
             pass
+    await external.close()
+
+
+async def test_the_deadline_never_interrupts_the_app_itself() -> None:
+    """Between two pieces the time is the app's; the next read is then too late."""
+    endpoint = Endpoint(url=URL, model="huge", timeout_s=0.2)
+    external = HttpExternal(endpoint, transport=Outside(events("one", "two") * 2))
+    async with external.open(outgoing()) as stream:
+        pieces = aiter(stream)
+        assert await anext(pieces) == "one"
+        late = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_later(0.3, late.set_result, None)
+        await late  # the app shows the piece, slowly
+        with pytest.raises(DeadlineExceeded):
+            await anext(pieces)
     await external.close()
 
 
