@@ -45,11 +45,16 @@ def _labelled(
 
 
 def _notification(name: str, text: str, label: int) -> Case:
+    order = [str(each) for each in features.Priority]
+
     async def feature(agent: AsyncAgent) -> Numbers:
-        [ranked] = (await features.prioritize(agent, [text])).ranked
-        place = list(features.Priority).index(ranked.reason)
+        found = await features.prioritize(agent, [text])
+        [ranked] = found.ranked
+        guided = order.index(str(found.replies[0].value)) < 2
+        place = order.index(ranked.reason)
         pressing = place < 2
         return {
+            "guided": float(guided == bool(label)),
             "score": (ranked.score or 0.0) - 100.0 * place,
             "right": float(pressing == bool(label)),
             "label": float(label),
@@ -175,7 +180,8 @@ def _action(name: str, text: str, offered: Sequence[Tool], wanted: str | None) -
     async def feature(agent: AsyncAgent) -> Numbers:
         found = await features.suggest_action(agent, text, offered)
         gain = {"gain": found.gain} if found.gain is not None else {}
-        return {**graded(found.action), **gain, "fits": float(wanted is not None)}
+        guided = {"guided": float(str(found.replies[0].value) == (wanted or "none"))}
+        return {**graded(found.action), **gain, **guided, "fits": float(wanted is not None)}
 
     async def plain(agent: AsyncAgent) -> Numbers:
         lines = "\n".join(f"{each.name}: {each.description}".rstrip(": ") for each in offered)

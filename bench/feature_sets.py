@@ -30,11 +30,16 @@ def draw(name: str, folder: Path, count: int, *, seed: int) -> list[Case]:
 
 
 ROUGE: Final = {"ROUGE-1": mean("rouge1"), "ROUGE-L": mean("rougeL"), "words": mean("words")}
-NOTICED: Final = {"AUROC": auroc("score", "label"), "accuracy": mean("right")}
+NOTICED: Final = {
+    "AUROC": auroc("score", "label"),
+    "accuracy": mean("right"),
+    "accuracy, of choices in words": mean("guided"),
+}
 ACTED: Final = {
     "right action": mean("named"),
     "refused, none fits": mean("refused"),
     "both": mean("right"),
+    "both, of choices in words": mean("guided"),
     "AUROC of gain": auroc("gain", "fits"),
 }
 SETS: Final[Mapping[str, Set]] = {

@@ -2,8 +2,8 @@
 
 1. Of each, ask what it is, among the reasons: the request that is routed.
 2. Where the device answered, judge by likelihood instead: is the text likeliest from a friend, a
-   service, or a seller? Whether it asks for something, its words tell better than a small model:
-   a question mark, or a request in English.
+   service, or a seller? Whether a friend asks for something, the words tell better than a small
+   model: a question mark, or a request in English.
 3. Order by reason, then by how much likelier a person wrote it.
 """
 
@@ -113,7 +113,8 @@ async def _judged(work: Task, text: str) -> tuple[Priority, float]:
     seen = await work.likelihoods([Said(prompt=prompt, text=text) for prompt in WRITES.values()])
     by = dict(zip(WRITES, (each.mean for each in seen), strict=True))
     reason = max(by, key=by.__getitem__)
-    if reason is not Priority.PROMOTION and _REQUEST.search(text):
+    # Sellers and services ask too; what they ask for can wait.
+    if reason is Priority.PERSONAL and _REQUEST.search(text):
         reason = Priority.ASKS
     return reason, by[Priority.PERSONAL] - max(by[Priority.NOTICE], by[Priority.PROMOTION])
 
