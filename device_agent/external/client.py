@@ -132,6 +132,8 @@ class HttpStream:
 @asynccontextmanager
 async def _within(until: float) -> AsyncIterator[None]:
     """What fails on the way, and what takes too long, in our own words."""
+    if asyncio.get_running_loop().time() >= until:  # what is there already would still be read
+        raise _too_late()
     limit = asyncio.timeout_at(until)
     try:
         async with limit:
@@ -139,11 +141,13 @@ async def _within(until: float) -> AsyncIterator[None]:
     except TimeoutError:
         if not limit.expired():
             raise
-        raise DeadlineExceeded(
-            "the endpoint's answer was not whole in external_timeout_s"
-        ) from None
+        raise _too_late() from None
     except httpx2.HTTPError as error:
         raise _failed(error) from None
+
+
+def _too_late() -> DeadlineExceeded:
+    return DeadlineExceeded("the endpoint's answer was not whole in external_timeout_s")
 
 
 def _is_retried(error: Exception) -> bool:

@@ -62,15 +62,16 @@ class Bytes(httpx2.AsyncByteStream):
         self.raw = raw
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        for at in range(0, len(self.raw), 11):
-            yield self.raw[at : at + 11]
+        size = max(11, len(self.raw) // 1000)
+        for at in range(0, len(self.raw), size):
+            yield self.raw[at : at + size]
 
 
 @pytest.fixture
 def make_agent(make_bench, scripted):
     def make(outside: Outside, *, detector=None, **more):
         bench = make_bench(**more)
-        endpoint = Endpoint(url=URL, model="huge", key=Key("k" * 20), timeout_s=5)
+        endpoint = Endpoint(url=URL, model="huge", key=Key("k" * 20), timeout_s=60)
         external = HttpExternal(endpoint, transport=outside)
         runtime = replace(bench.agent._runtime, external=external, detector=detector)
         agent = AsyncAgent(runtime, bench.agent._settings)
