@@ -24,7 +24,7 @@ from bench.feature_sets import SETS, draw
 from device_agent import AsyncAgent, Mode
 from device_agent.cli.steps import step_bar
 from lanai.cli.output import emit_json, json_option, say
-from lanai.errors import LanaiError
+from lanai.errors import AnswerError, ContextOverflow
 from lanai.folders import Folders
 
 __all__ = ["features"]
@@ -114,7 +114,7 @@ async def _row(agent: AsyncAgent, case: Case, turn: int) -> Row:
         begun = time.perf_counter()
         try:
             row[name] = dict(await ask(agent))
-        except LanaiError as error:
+        except (AnswerError, ContextOverflow) as error:  # any other is no answer to be graded
             row[name] = dict(case.failed)
             row[f"{name}_error"] = error.code
         row[f"{name}_s"] = time.perf_counter() - begun
