@@ -1,4 +1,4 @@
-"""The progress of a pull: a bar on stderr when that is a terminal, nothing otherwise."""
+"""Progress: a bar on stderr when that is a terminal, nothing otherwise."""
 
 import contextlib
 import sys
@@ -15,21 +15,25 @@ __all__ = ["progress_bar"]
 
 
 @contextlib.contextmanager
-def progress_bar() -> Iterator[Progress | None]:
-    """A ``Progress`` that draws, or ``None``."""
+def progress_bar(*, of_bytes: bool = True) -> Iterator[Progress | None]:
+    """A ``Progress`` that draws, or ``None``. Counts bytes, or steps of any kind."""
     if not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TransferSpeedColumn,
+    )
     from rich.progress import Progress as Bars
 
-    columns = (
-        TextColumn("{task.description:<8}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-    )
+    counted = (DownloadColumn(), TransferSpeedColumn())
+    steps = (MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description:<8}"), BarColumn(), *(counted if of_bytes else steps))
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
         yield _Drawn(bars)
 

@@ -10,6 +10,7 @@ from inference.cli.adapt import adapt
 from inference.cli.bar import progress_bar
 from inference.cli.measure import perplexity, score
 from inference.cli.pack import pack
+from inference.cli.profile import profile
 from lanai.cli.output import emit_json, json_option, say
 from lanai.errors import ModelNotFound
 from lanai.folders import Folders
@@ -83,6 +84,7 @@ models.add_command(pack)
 models.add_command(adapt)
 models.add_command(perplexity)
 models.add_command(score)
+models.add_command(profile)
 
 
 def _installed(name: str, verify: bool) -> InstalledModel | None:
