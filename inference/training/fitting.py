@@ -6,7 +6,9 @@ tokens of some text, has a closed form (reduced-rank regression, Izenman 1975). 
 = L L^T and C = E[(wanted - Q x) x^T], it is the best rank-r form of C L^-T, times L^-1.
 
 What is wanted of q, k, v, gate and up is the source's own output. What output and down add is to
-bring the whole residual stream to the source's: so they make up for all layers before them.
+bring the whole residual stream to the source's: so they make up for all layers before them. There a
+token counts by the size of its stream, as the norm behind it does: a sequence's first token, whose
+states are hundreds of times larger, would else be all that is fitted.
 
 Plan of ``fit_changes``, for each layer:
     1. attention, then feed-forward, of the source: the outputs to be met, its next stream
@@ -49,7 +51,8 @@ def fit_changes(
         for layer in range(packed.config.layers):
             for part in (TrainableDecoder.attended, TrainableDecoder.fed):
                 theirs = theirs + part(source, layer, theirs, fitter.source)  # 1
-                fitter.wanted_stream = theirs - mine
+                fitter.stream = theirs - mine
+                fitter.weight = theirs.square().mean(-1, keepdim=True).clamp_min(1e-12).rsqrt()
                 mine = mine + part(packed, layer, mine, fitter)  # 2
             if on_layer is not None:
                 on_layer(layer)
@@ -74,12 +77,14 @@ class _Fitter:
     def __init__(self, found: LowRankChanges) -> None:
         self.found = found
         self.source: _Seen = _Seen()
-        self.wanted_stream = torch.empty(0)
+        self.stream = torch.empty(0)
+        self.weight = torch.empty(0)
 
     def changed(self, layer: int, group: str, x: Tensor, y: Tensor) -> Tensor:
         inner = group in ("qkv", "gate_up")
-        wanted = self.source.last if inner else self.wanted_stream
-        own, cross = _moments(x.flatten(0, -2), y.flatten(0, -2), wanted.flatten(0, -2))
+        missing = (self.source.last if inner else self.stream) - y
+        weight = torch.ones(1).expand(x.shape[:-1]) if inner else self.weight[..., 0]
+        own, cross = _moments(x.flatten(0, -2), missing.flatten(0, -2), weight.flatten())
         names = [f"layers.{layer}.{part}" for part in GROUPS[group]]
         rows = [self.found.b[name].shape[0] for name in names]
         root = torch.linalg.cholesky(own)
@@ -91,15 +96,18 @@ class _Fitter:
         return self.found.changed(layer, group, x, y)
 
 
-def _moments(x: Tensor, y: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """E[x x^T], damped, (columns, columns), and E[(wanted - y) x^T], (rows, columns)."""
+def _moments(x: Tensor, missing: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Of weighted tokens: E[x x^T], damped, (columns, columns), E[missing x^T], (rows, columns).
+
+    ``weight``: (tokens,), of a token's numbers.
+    """
     own = torch.zeros(x.shape[1], x.shape[1])
-    cross = torch.zeros(y.shape[1], x.shape[1])
+    cross = torch.zeros(missing.shape[1], x.shape[1])
     for first in range(0, x.shape[0], _SLICE):
         some = slice(first, first + _SLICE)
-        inputs = x[some].float()
+        inputs = x[some].float() * weight[some, None]
         own.addmm_(inputs.T, inputs)
-        cross.addmm_((wanted[some].float() - y[some].float()).T, inputs)
+        cross.addmm_((missing[some].float() * weight[some, None]).T, inputs)
     own, cross = own / x.shape[0], cross / x.shape[0]
     own.diagonal().add_(_DAMPING * own.diagonal().mean() + 1e-12)
     return own, cross

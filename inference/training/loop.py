@@ -93,6 +93,7 @@ def train(
     examples: Sequence[Example],
     settings: TrainingSettings,
     *,
+    held_out: Sequence[Example] = (),
     loss: Loss | None = None,
     changes: LowRankChanges | None = None,
     on_progress: Progress | None = None,
@@ -100,11 +101,19 @@ def train(
 ) -> Trained:
     """Train low-rank changes of ``base``; ``loss`` ``None`` is cross-entropy of marked tokens.
 
+    ``held_out``: examples to judge by, in the place of a share of ``examples``.
     ``changes`` are where training begins, ``None`` means none. Same seed and same bounds in steps:
     same result on one machine. Raises ``UsageError`` when there are too few examples.
     """
     random = torch.Generator().manual_seed(settings.seed)
-    learn, held = split(len(examples), settings.held_out, random)  # 1
+    if held_out:  # 1
+        learn, held = (
+            list(range(len(examples))),
+            list(range(len(examples), len(examples) + len(held_out))),
+        )
+        examples = [*examples, *held_out]
+    else:
+        learn, held = split(len(examples), settings.held_out, random)
     if changes is None:
         changes = LowRankChanges(
             base.config, rank=settings.rank, alpha=settings.alpha, seed=settings.seed

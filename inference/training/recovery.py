@@ -22,6 +22,7 @@ from inference.training.low_rank import LowRankChanges
 __all__ = ["FIT_SEQUENCES", "recover"]
 
 FIT_SEQUENCES = 32
+PIECE = 256
 
 
 def recover(
@@ -38,21 +39,34 @@ def recover(
 
     ``begin_with``: changes from before, in the place of the first part.
     """
+    random = torch.Generator().manual_seed(settings.seed)
+    learn, held = split(len(sequences), settings.held_out, random)
+    rows = _begun_anywhere(sequences)
     if begin_with is None:  # 1
-        some = _learnt_from(sequences, settings)[:FIT_SEQUENCES]
+        some = rows[learn][:FIT_SEQUENCES]
         begin_with = fit_changes(packed, source, some, rank=settings.rank, on_layer=on_layer)
     return train(  # 2
         packed,
-        [Example.whole(ids) for ids in sequences],
+        _pieces(rows[learn]),
         settings,
+        held_out=_pieces(rows[held]),
         loss=DistillationLoss(teacher=source),
         changes=begin_with,
         on_progress=on_progress,
     )
 
 
-def _learnt_from(sequences: Tensor, settings: TrainingSettings) -> Tensor:
-    """All but those ``train`` will hold out: they are to be new to the closed form too."""
-    random = torch.Generator().manual_seed(settings.seed)
-    learn, _ = split(len(sequences), settings.held_out, random)
-    return sequences[learn]
+def _begun_anywhere(sequences: Tensor) -> Tensor:
+    """Every second sequence with its halves exchanged, so that it begins within a text.
+
+    The first token of a sequence is unlike all others: attention rests on it, and its states are
+    huge. What is learnt must hold whatever token that is.
+    """
+    rows = sequences.clone()
+    rows[1::2] = rows[1::2].roll(rows.shape[1] // 2, 1)
+    return rows
+
+
+def _pieces(rows: Tensor) -> list[Example]:
+    """Attention over a short sequence costs less for each token."""
+    return [Example.whole(piece) for row in rows for piece in row.split(PIECE)]
