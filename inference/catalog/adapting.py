@@ -60,7 +60,7 @@ def with_shipped_adapter(model: InstalledModel, name: str) -> InstalledModel:
     """
     shipped = SHIPPED / name
     base = BaseModel(names=frozenset({model.name}), digests=frozenset({model.sha256}))
-    adapted = attach_adapter(model, shipped, config_at(model.path / str(model.file)), base)
+    adapted = attach_adapter(model, shipped, config_at(model.path), base)
     for paper in _PAPERS:
         if (shipped / paper).is_file():
             shutil.copyfile(shipped / paper, adapted.path / FOLDER / paper)
