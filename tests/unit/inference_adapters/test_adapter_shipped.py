@@ -1,5 +1,6 @@
 """How a catalog model comes with an adapter that Lanai ships."""
 
+from pathlib import Path
 
 import pytest
 
