@@ -1,5 +1,7 @@
 """Keys and values of one sequence. Derived from user content: wiped as soon as a request ends."""
 
+import copy
+
 import torch
 from torch import Tensor
 
@@ -43,6 +45,16 @@ class Cache:
 
     def advance(self, count: int) -> None:
         self.length += count
+
+    def take_back(self, count: int) -> None:
+        """Forget the last ``count`` tokens. What is behind ``length`` is never looked at."""
+        self.length -= count
+
+    def after(self, count: int) -> "Cache":
+        """The same rows, as a sequence that is ``count`` tokens further."""
+        further = copy.copy(self)
+        further.length += count
+        return further
 
     def wipe(self) -> None:
         """Overwrite every row with zeros and start anew."""

@@ -122,7 +122,9 @@ def _run(owner: Caller, door: Door | None) -> None:
         owner.send(unloadable_message(_failure(error)))
         return
     info = replace(info, lacking=lacking)
-    serving = Serving(owner, Scheduler(runner), info, door, freed=freed)
+    # A node's engine never speculates: when tokens come would depend on whether the answer copies.
+    scheduler = Scheduler(runner, speculation=door is None)
+    serving = Serving(owner, scheduler, info, door, freed=freed)
     owner.send(info_message(info))
     serving.run()
 

@@ -85,6 +85,10 @@ class LanguageModel(Protocol):
         self, ids: Tensor, cache: Any, *, all_logits: bool = False, adapter: Any = None
     ) -> Forward: ...
 
+    def forward_each(self, ids: Tensor, cache: Any) -> Tensor:
+        """As ``forward`` of a few ids one after the other, in one pass; logits (n, vocabulary)."""
+        ...
+
     def step(self, ids: Tensor, caches: Sequence[Any], *, adapter: Any = None) -> list[Forward]: ...
 
 
@@ -181,6 +185,14 @@ class Decoder:
         cache.advance(ids.shape[0])
         states = self.final_norm(x if all_logits else x[-1:])
         return Forward(logits=self.head(states).float(), hidden=states[-1].float())
+
+    def forward_each(self, ids: Tensor, cache: Cache) -> Tensor:
+        """See ``LanguageModel.forward_each``. As rows of a step: each attends as if it were alone,
+        because torch's attention of several rounds otherwise."""
+        count = ids.shape[0]
+        found = self.step(ids, [cache.after(row) for row in range(count)])
+        cache.advance(count)
+        return torch.cat([each.logits for each in found])
 
     @torch.inference_mode()
     def step(

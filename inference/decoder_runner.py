@@ -1,13 +1,14 @@
 """A loaded model as the scheduler sees it. torch is imported when a request first runs."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inference.runner import Prediction, Slot, step_alone
+from inference.same_rows import MOST_ROWS, rows_alike
 from lanai.errors import EngineError, UsageError
 
 if TYPE_CHECKING:
@@ -27,11 +28,13 @@ class DecoderRunner:
     ) -> None:
         self._decoder = decoder
         self._adapters = adapters
+        self._rows: int | None = None
 
     def begin(self, prompt: int, answer: int, adapter: str | None = None) -> Slot:
         with _torch_errors():
             ready = None if adapter is None else self._ready(adapter)
-            return DecoderSlot(self._decoder, self._decoder.new_cache(prompt + answer), ready)
+            cache = self._decoder.new_cache(prompt + answer)
+            return DecoderSlot(self._decoder, cache, ready, most_rows=self._most_rows)
 
     def step(self, slots: Sequence[Slot], ids: NDArray[np.int32]) -> list[Prediction]:
         """See ``Runner.step``. Those of one adapter, or of none, go together."""
@@ -57,6 +60,13 @@ class DecoderRunner:
             found = self._decoder.step(tokens, caches, adapter=own[0].adapter)
             return [_prediction(out) for out in found]
 
+    def _most_rows(self) -> int:
+        """Tried once, when first asked for."""
+        if self._rows is None:
+            with _torch_errors():
+                self._rows = MOST_ROWS if rows_alike(self._decoder) else 1
+        return self._rows
+
     def _ready(self, adapter: str) -> "Adapted":
         if self._adapters is None:
             raise UsageError("this engine has no adapters", hint="leave `adapter` unset")
@@ -64,18 +74,36 @@ class DecoderRunner:
 
 
 class DecoderSlot:
-    """A ``Slot`` over the decoder's cache."""
+    """A ``RewindingSlot`` over the decoder's cache. Not exact with an adapter of its own."""
 
     def __init__(
-        self, decoder: "LanguageModel", cache: Any, adapter: "Adapted | None" = None
+        self,
+        decoder: "LanguageModel",
+        cache: Any,
+        adapter: "Adapted | None" = None,
+        *,
+        most_rows: Callable[[], int] = lambda: 1,
     ) -> None:
         self._decoder = decoder
+        self._most_rows = most_rows
         self.cache = cache
         self.adapter = adapter
 
     def forward(self, ids: NDArray[np.int32]) -> Prediction:
         with _computing(ids) as tokens:
             return _prediction(self._decoder.forward(tokens, self.cache, adapter=self.adapter))
+
+    @property
+    def most_rows(self) -> int:
+        return 1 if self.adapter is not None else self._most_rows()
+
+    def forward_each(self, ids: NDArray[np.int32]) -> list[Prediction]:
+        with _computing(ids) as tokens:
+            logits = self._decoder.forward_each(tokens, self.cache).cpu().numpy()
+        return [Prediction(logits=row, hidden=np.zeros(0, np.float32)) for row in logits]
+
+    def take_back(self, count: int) -> None:
+        self.cache.take_back(count)
 
     def wipe(self) -> None:
         self.cache.wipe()

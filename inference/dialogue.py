@@ -212,9 +212,9 @@ def outcome_message(request_id: str, outcome: Outcome) -> Message:
             return Message(
                 kind="token", fields={**to, "id": token, "statistics": _packed(statistics)}
             )
-        case Finished(reason=reason, output_tokens=count, decode_s=decode_s):
-            facts = {"reason": reason.value, "output_tokens": count, "decode_s": decode_s}
-            return Message(kind="finished", fields={**to, **facts})
+        case Finished():
+            facts = asdict(outcome) | {"reason": outcome.reason.value}
+            return Message(kind="finished", fields=to | facts)
         case RequestFailed(code=code):
             return Message(kind="failed", fields={**to, "code": code.value})
         case MaskNeeded():
@@ -276,6 +276,7 @@ def _options(fields: Any) -> GenerateOptions:
             "sampling": sampling,
             "hidden_state": bool(hidden_state),
             "statistics": bool(statistics),
+            "speculation": bool(speculation),
             **rest,
         } if not rest and all(type(stop) is int for stop in stop_ids):
             return GenerateOptions(
@@ -284,6 +285,7 @@ def _options(fields: Any) -> GenerateOptions:
                 sampling=_sampling(sampling),
                 hidden_state=hidden_state,
                 statistics=statistics,
+                speculation=speculation,
             )
     raise _unexpected()
 

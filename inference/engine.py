@@ -50,6 +50,9 @@ class GenerateOptions:
     """Return the last layer's normalized state at the last prompt token with ``Prefilled``."""
     statistics: bool = False
     """Return ``TokenStatistics`` with each event (of the full distribution, before sampling)."""
+    speculation: bool = False
+    """Guess tokens that copy from the prompt: the same answer, sooner. On a device, where the model
+    can do it exactly and the request is alone, unconstrained and names no adapter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +98,10 @@ class Finished:
     reason: FinishReason
     output_tokens: int
     decode_s: float
+    drafted: int = 0
+    """Tokens that were guessed, see ``GenerateOptions.speculation``."""
+    accepted: int = 0
+    """Guesses that were right."""
 
 
 Event = Prefilled | Token | Finished

@@ -59,6 +59,10 @@ class PackedCache:
         """Raises ``ContextOverflow`` when ``count`` more tokens do not fit."""
         require_room(self.length + count, self.capacity)
 
+    def take_back(self, count: int) -> None:
+        """Forget the last ``count`` tokens. What is behind ``length`` weighs nothing."""
+        self.length -= count
+
     def wipe(self) -> None:
         """Overwrite every row, and what the last step left in the decoder's scratch memory."""
         for rows in self.rows:
@@ -141,6 +145,10 @@ class PackedDecoder:
             raise EngineError("the kernels refused a step")
         cache.length += count
         return Forward(logits=torch.from_numpy(logits), hidden=torch.from_numpy(hidden))
+
+    def forward_each(self, ids: Tensor, cache: PackedCache) -> Tensor:
+        """See ``LanguageModel.forward_each``."""
+        return self.forward(ids, cache, all_logits=True).logits
 
     def step(
         self, ids: Tensor, caches: Sequence[PackedCache], *, adapter: AdapterPlan | None = None

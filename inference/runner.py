@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Prediction", "Runner", "Slot", "step_alone"]
+__all__ = ["Prediction", "RewindingSlot", "Runner", "Slot", "step_alone"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,7 +15,7 @@ class Prediction:
     """What comes after the last id of a piece. The arrays belong to the caller."""
 
     logits: NDArray[np.float32]  # (vocabulary,)
-    hidden: NDArray[np.float32]  # (width,)
+    hidden: NDArray[np.float32]  # (width,); (0,) of ``forward_each``
 
 
 class Slot(Protocol):
@@ -26,6 +26,24 @@ class Slot(Protocol):
 
     def wipe(self) -> None:
         """Overwrite the cache with zeroes and let go of it."""
+
+
+@runtime_checkable
+class RewindingSlot(Slot, Protocol):
+    """A slot that can try ids and take them back."""
+
+    @property
+    def most_rows(self) -> int:
+        """How many ids ``forward_each`` takes; 1 where more would not be exact."""
+
+    def forward_each(self, ids: NDArray[np.int32]) -> list[Prediction]:
+        """Append ``ids`` and predict what follows each: as ``forward`` of one after the other.
+
+        To the last bit. Raises as ``forward`` does.
+        """
+
+    def take_back(self, count: int) -> None:
+        """Forget the last ``count`` ids: nothing that follows depends on them."""
 
 
 class Runner(Protocol):

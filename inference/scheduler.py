@@ -8,6 +8,10 @@ requests hold a cache; the others queue in order of arrival. When a request ends
 reason, its cache and its prompt are overwritten in the same call.
 
 Nothing is kept from one request for another: the same prompt costs the same passes every time.
+
+With ``speculation``, a request that asked for it and is alone has its next tokens guessed, see
+``inference.speculation``: each is still drawn from its own prediction, in order, with the same
+random numbers. A node does without: the pace of a stream would tell how much of it is copied.
 """
 
 import time
@@ -29,8 +33,9 @@ from inference.engine import (
     Token,
     TokenStatistics,
 )
-from inference.runner import Prediction, Runner, Slot
+from inference.runner import Prediction, RewindingSlot, Runner, Slot
 from inference.sampling import Sampler, statistics
+from inference.speculation import Speculation
 from lanai.errors import AdapterError, AdapterFault, EngineError, LanaiError
 
 __all__ = [
@@ -98,6 +103,7 @@ class Request:
     prediction: Prediction | None = None
     mask: NDArray[np.uint32] | None = None
     mask_known: bool = True
+    speculation: Speculation | None = None
 
     @property
     def answering(self) -> bool:
@@ -118,11 +124,13 @@ class Scheduler:
         clock: Callable[[], float] = time.monotonic,
         prefill_piece: int = PREFILL_PIECE,
         live_limit: int = LIVE_LIMIT,
+        speculation: bool = False,
     ) -> None:
         self._runner = runner
         self._clock = clock
         self._piece = prefill_piece
         self._live_limit = live_limit
+        self._speculation = speculation
         self._requests: dict[str, Request] = {}
         self._turns: deque[str] = deque()
         self._queue: deque[str] = deque()
@@ -189,10 +197,42 @@ class Scheduler:
         live = [(request_id, self._requests[request_id]) for request_id in self._turns]
         growing = [each for each in live if each[1].answering and each[1].runnable]
         self._to_the_back([request_id for request_id, _ in growing])
+        if self._guesses(growing):
+            yield from self._guarded(growing[0][0], self._speculate)
+            return
         yield from self._forward_all([each for each in growing if each[1].phase is Phase.FORWARD])
         for request_id, request in growing:
             if request.phase is Phase.DRAW and request.mask_known:
                 yield from self._guarded(request_id, self._draw)
+
+    def _guesses(self, growing: list[tuple[str, Request]]) -> bool:
+        """Rows of guesses would hold others up."""
+        request = growing[0][1]
+        alone = len(self._requests) == 1 and request.phase is Phase.FORWARD
+        return alone and request.speculation is not None
+
+    def _speculate(self, request_id: str, request: Request) -> Outcomes:
+        """Tokens until one was not guessed; what was guessed wrong is taken back."""
+        slot, speculation = request.slot, request.speculation
+        if speculation is None or not isinstance(slot, RewindingSlot):
+            raise EngineError("the request cannot speculate")
+        began = self._clock()
+        ids = speculation.next_ids(request.last, request.options.max_tokens - request.produced)
+        rows = slot.forward_each(ids) if ids.size > 1 else [slot.forward(ids)]
+        speculation.took(ids.size, self._clock() - began)
+        try:
+            for at, prediction in enumerate(rows, 1):
+                request.prediction, request.phase = prediction, Phase.DRAW
+                yield from self._draw(request_id, request)
+                if request.slot is None:
+                    break  # it has ended
+                if at == ids.size or request.last != ids[at]:
+                    slot.take_back(ids.size - at)
+                    break
+        finally:
+            ids.fill(0)
+            for prediction in rows:
+                prediction.logits.fill(0)
 
     def _forward_all(self, growing: list[tuple[str, Request]]) -> Outcomes:
         slots = [request.slot for _, request in growing if request.slot is not None]
@@ -229,6 +269,7 @@ class Scheduler:
         request.prefilled = self._clock()
         request.phase, request.prediction = Phase.DRAW, prediction
         yield request_id, _prefilled(request, prediction)
+        request.speculation = self._speculation_of(request)
         request.prompt.fill(0)
         if request.options.max_tokens == 0:
             yield request_id, self._finished(request_id, request, FinishReason.LENGTH)
@@ -236,6 +277,14 @@ class Scheduler:
             yield from self._ask_mask(request_id, request)
             if request.mask_known:
                 yield from self._draw(request_id, request)
+
+    def _speculation_of(self, request: Request) -> Speculation | None:
+        options, slot = request.options, request.slot
+        if not (self._speculation and options.speculation) or request.constrained:
+            return None
+        if not isinstance(slot, RewindingSlot) or (rows := slot.most_rows) == 1:
+            return None
+        return Speculation(request.prompt, answer=options.max_tokens, rows=rows)
 
     def _draw(self, request_id: str, request: Request) -> Outcomes:
         """Draw a token; end the request on a stop id or when the answer is full."""
@@ -247,6 +296,8 @@ class Scheduler:
             return
         request.last, request.phase = token, Phase.FORWARD
         request.produced += 1
+        if request.speculation is not None:
+            request.speculation.add(token)
         yield request_id, Token(id=token, statistics=_statistics(request, token))
         _forget(request)
         if request.produced == request.options.max_tokens:
@@ -267,8 +318,15 @@ class Scheduler:
 
     def _finished(self, request_id: str, request: Request, reason: FinishReason) -> Finished:
         decode_s = self._clock() - request.prefilled if request.prefilled else 0.0
+        guessed = request.speculation
         self._release(request_id, request)
-        return Finished(reason=reason, output_tokens=request.produced, decode_s=decode_s)
+        return Finished(
+            reason=reason,
+            output_tokens=request.produced,
+            decode_s=decode_s,
+            drafted=guessed.drafted if guessed else 0,
+            accepted=guessed.accepted if guessed else 0,
+        )
 
     def _failed(
         self, request_id: str, request: Request, code: FailureCode | AdapterFault
@@ -285,6 +343,9 @@ class Scheduler:
         request.prompt.fill(0)
         _forget(request)
         request.last, request.mask = 0, None
+        if request.speculation is not None:
+            request.speculation.wipe()
+            request.speculation = None
         if request.slot is not None:
             request.slot.wipe()
             request.slot = None

@@ -51,7 +51,7 @@ void key_scores(const HeadCache &cache, const Query *queries, int width, int low
 
 // Scores to weights of values, in place; the values' scales are folded in. What the query does not
 // see gets a weight of nothing. Gives the plain sum.
-float softmax(const Query &query, const float *value_scale, int low, int high, float *scores) {
+SAME float softmax(const Query &query, const float *value_scale, int low, int high, float *scores) {
   for (int at = low; at < query.first; at++) scores[at] = -1e30f;
   for (int at = query.end; at < high; at++) scores[at] = -1e30f;
   float most = most_of(scores + low, high - low, -1e30f), sum = 0;
@@ -60,6 +60,9 @@ float softmax(const Query &query, const float *value_scale, int low, int high, f
     sum += weight;
     scores[at] = weight * value_scale[at];
   }
+  // Nothing at all, so that a query's result does not depend on which others share its tiles.
+  for (int at = low; at < query.first; at++) scores[at] = 0;
+  for (int at = query.end; at < high; at++) scores[at] = 0;
   return sum;
 }
 

@@ -1,5 +1,5 @@
-// Products of rows with packed matrices. One row: codes are looked up and used at once. Several
-// rows: two tiles are expanded to bytes once and meet the rows in blocks that fit the registers.
+// Products of rows with packed matrices. Up to four rows: codes are looked up and used at once.
+// More: two tiles are expanded to bytes once and meet the rows in blocks that fit the registers.
 
 inline size_t tile_bytes(const lanai_matrix &m, int group) {
   return static_cast<size_t>(round_up(m.columns, group)) / LANAI_UNIT * 64 * m.bits;
@@ -14,36 +14,51 @@ inline T::I start_of(const lanai_matrix &m, size_t group_at, int32_t sum) {
   return T::mul(offset, T::splat(sum));
 }
 
-template <int BITS>
-T::F tile_of_one(const lanai_matrix &m, int group, int tile, const Rows &x) {
+// A few rows, from `row` on: codes are looked up once for all. A row's arithmetic is the same for
+// any number of them, so its product is too, to the last bit.
+template <int BITS, int ROWS>
+void tile_of_few(const lanai_matrix &m, int group, int tile, const Rows &x, int row, T::F *out) {
   const uint8_t *codes = m.codes + tile * tile_bytes(m, group);
-  const int8_t *values = x.values;
-  T::F y = T::fzero();
+  T::F y[ROWS];
+  for (auto &value : y) value = T::fzero();
   for (int at = 0; at < x.groups; at++) {
     size_t group_at = static_cast<size_t>(tile) * x.groups + at;
-    T::I even = start_of(m, group_at, x.sum[at]), odd = T::zero();
-    for (int unit = 0; unit < group; unit += LANAI_UNIT, codes += 64 * BITS, values += LANAI_UNIT) {
+    T::I even[ROWS], odd[ROWS];
+#pragma GCC unroll 4
+    for (int r = 0; r < ROWS; r++) {
+      even[r] = start_of(m, group_at, x.sums(row + r)[at]);
+      odd[r] = T::zero();
+    }
+    for (int unit = at * group; unit < (at + 1) * group; unit += LANAI_UNIT, codes += 64 * BITS) {
       T::W w[8];
       T::template expand<BITS>(codes, m.tables, w);
 #pragma GCC unroll 4
       for (int quad = 0; quad < 8; quad += 2) {
-        even = T::dot(even, w[quad], values + 4 * quad);
-        odd = T::dot(odd, w[quad + 1], values + 4 * quad + 4);
+#pragma GCC unroll 4
+        for (int r = 0; r < ROWS; r++) {
+          const int8_t *values = x.row(row + r) + unit + 4 * quad;
+          even[r] = T::dot(even[r], w[quad], values);
+          odd[r] = T::dot(odd[r], w[quad + 1], values + 4);
+        }
       }
     }
-    T::F scale = T::fsplat(x.scale[at]);
-    if (BITS != 8) scale = T::fmul(scale, T::real_u8(m.scales + 16 * group_at));
-    y = T::fma(T::real(T::add(even, odd)), scale, y);
+#pragma GCC unroll 4
+    for (int r = 0; r < ROWS; r++) {
+      T::F scale = T::fsplat(x.scales(row + r)[at]);
+      if (BITS != 8) scale = T::fmul(scale, T::real_u8(m.scales + 16 * group_at));
+      y[r] = T::fma(T::real(T::add(even[r], odd[r])), scale, y[r]);
+    }
   }
-  return T::fmul(y, T::bfloat16(m.row_scale + 16 * tile));
+  for (int r = 0; r < ROWS; r++) out[r] = T::fmul(y[r], T::bfloat16(m.row_scale + 16 * tile));
 }
 
-T::F one_tile(const lanai_matrix &m, int group, int tile, const Rows &x) {
+template <int ROWS>
+void few_tile(const lanai_matrix &m, int group, int tile, const Rows &x, int row, T::F *out) {
   switch (m.bits) {
-    case 2: return tile_of_one<2>(m, group, tile, x);
-    case 3: return tile_of_one<3>(m, group, tile, x);
-    case 4: return tile_of_one<4>(m, group, tile, x);
-    default: return tile_of_one<8>(m, group, tile, x);
+    case 2: return tile_of_few<2, ROWS>(m, group, tile, x, row, out);
+    case 3: return tile_of_few<3, ROWS>(m, group, tile, x, row, out);
+    case 4: return tile_of_few<4, ROWS>(m, group, tile, x, row, out);
+    default: return tile_of_few<8, ROWS>(m, group, tile, x, row, out);
   }
 }
 
@@ -150,13 +165,30 @@ void blocks(const lanai_matrix &m, int group, int tile, const Expanded *w, const
 
 constexpr int MOST_TILES = T::block_tiles;
 
+// So many rows are cheaper without the expanded tile.
+constexpr int FEW_ROWS = 4;
+
+template <int ROWS>
+void few_tiles(const lanai_matrix &m, int group, int tile, int count, const Rows &x,
+               const Out &out) {
+  for (int t = 0; t < count; t++) {
+    T::F y[ROWS];
+    few_tile<ROWS>(m, group, tile + t, x, 0, y);
+    for (int r = 0; r < ROWS; r++) out.put(r, t, y[r]);
+  }
+}
+
 // Tiles tile .. tile + count - 1 (count <= MOST_TILES) of y = x W^T for n rows, to out.
 // work: MOST_TILES * expanded_bytes.
 void some_tiles(const lanai_matrix &m, int group, int tile, int count, const Rows &x, int n,
                 const Out &out, uint8_t *work) {
-  if (n == 1) {
-    for (int t = 0; t < count; t++) out.put(0, t, one_tile(m, group, tile + t, x));
-    return;
+  static_assert(FEW_ROWS == 4, "the cases below");
+  switch (n) {
+    case 1: return few_tiles<1>(m, group, tile, count, x, out);
+    case 2: return few_tiles<2>(m, group, tile, count, x, out);
+    case 3: return few_tiles<3>(m, group, tile, count, x, out);
+    case 4: return few_tiles<4>(m, group, tile, count, x, out);
+    default: break;
   }
   Expanded w[MOST_TILES];
   for (int t = 0; t < count; t++) {

@@ -1,6 +1,10 @@
 // Rows of activations: 8 bits with a scale for each group of columns, and the small float loops.
 // Included once by each instruction set's translation unit, inside its anonymous namespace.
 
+// What one row and several run is the same code: a copy the compiler makes in another place may
+// round in another order, and guessed tokens are verified among several rows.
+#define SAME __attribute__((noinline))
+
 // n rows as the products want them. sum: of the int8 values of each group.
 struct Rows {
   int8_t *values;  // [n][padded]
@@ -75,10 +79,24 @@ void quantize(const float *x, int columns, int group, const Rows &to, int row) {
   }
 }
 
+// In an order of its own: a loop left to the compiler adds by how the row lies in memory.
+SAME float sum_of_squares(const float *x, int count) {
+  T::F lanes = T::fzero();
+  int at = 0;
+  for (; at + 16 <= count; at += 16) {
+    T::F value = T::fload(x + at);
+    lanes = T::fma(value, value, lanes);
+  }
+  float each[16], sum = 0;
+  T::fstore(each, lanes);
+  for (int lane = 0; at < count; at++, lane++) each[lane] += x[at] * x[at];
+  for (float one : each) sum += one;
+  return sum;
+}
+
 // RMS norm (Zhang & Sennrich 2019).
-void norm(const float *x, const float *factors, int width, float epsilon, float *out) {
-  float squares = 0;
-  for (int at = 0; at < width; at++) squares += x[at] * x[at];
+SAME void norm(const float *x, const float *factors, int width, float epsilon, float *out) {
+  float squares = sum_of_squares(x, width);
   float inverse = 1 / __builtin_sqrtf(squares / static_cast<float>(width) + epsilon);
   for (int at = 0; at < width; at++) out[at] = x[at] * inverse * factors[at];
 }
@@ -106,7 +124,7 @@ inline float gelu_tanh(float x) {
 }
 
 // out = activation(gate) * up
-void gated(const float *gate, const float *up, int count, int activation, float *out) {
+SAME void gated(const float *gate, const float *up, int count, int activation, float *out) {
   if (activation == LANAI_SILU)
     for (int at = 0; at < count; at++) out[at] = silu(gate[at]) * up[at];
   else
