@@ -96,6 +96,7 @@ class DeviceSide:
             sampling=self._ask.options.sampling,
             hidden_state=needs.hidden_state,
             statistics=needs.statistics,
+            speculation=self._ask.options.speculation,
         )
         engine = self._engine = await self._runtime.device.engine()
         guided = await self._guided(engine)

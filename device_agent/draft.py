@@ -78,6 +78,9 @@ class Draft:
         await self.answer.close()
         if self._decode is not None:
             self._decode.set(Attr.OUTPUT_TOKENS, self.answer.output_tokens)
+            if self.answer.drafted:
+                self._decode.set(Attr.DRAFTED, self.answer.drafted)
+                self._decode.set(Attr.ACCEPTED, self.answer.accepted)
             self._decode.end()
             self._decode = None
 

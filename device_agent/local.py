@@ -187,6 +187,9 @@ class LocalAnswer:
         self.output_tokens = 0
         self.finish_reason: FinishReason | None = None
         self.decode_s = 0.0
+        self.drafted = 0
+        """Of a finished answer: tokens that were guessed, and those of them that were right."""
+        self.accepted = 0
         constraint = None if guided is None else guided.constraint
         self._events = engine.submit(ids, options, adapter=adapter, constraint=constraint)
         self._reader = _Plain(text.decoder(stop)) if guided is None else guided
@@ -209,6 +212,7 @@ class LocalAnswer:
             return await self._token(event)
         if isinstance(event, Finished):
             self.finish_reason, self.decode_s = event.reason, event.decode_s
+            self.drafted, self.accepted = event.drafted, event.accepted
             return _piece(self._reader.finish())
         raise EngineCrashed("the engine ended without a last event")
 

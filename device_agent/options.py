@@ -15,8 +15,9 @@ class Options:
 
     ``max_tokens`` ``None`` takes the setting ``max_output_tokens``. ``temperature`` 0 is greedy;
     ``top_p`` 1 and ``top_k`` 0 are off. ``stop`` holds strings that end the answer and are not
-    part of it. ``adapter`` names an installed adapter; only the device has those. Raises
-    ``UsageError`` for a value out of range.
+    part of it. ``adapter`` names an installed adapter; only the device has those. ``speculation``
+    guesses what the answer copies: the same answer, sooner, on the device. Raises ``UsageError``
+    for a value out of range.
     """
 
     max_tokens: int | None = None
@@ -26,6 +27,7 @@ class Options:
     seed: int | None = None
     stop: tuple[Content, ...] = ()
     adapter: str | None = None
+    speculation: bool = False
 
     def __post_init__(self) -> None:
         _require(self.max_tokens is None or self.max_tokens >= 1, "max_tokens", "at least 1")

@@ -74,6 +74,8 @@ class Attr:
     BYTES_RECEIVED: Final = "lanai.cloud.bytes_received"
     GUARD_SIDE: Final = "lanai.guard.side"
     GUARD_CONCERN: Final = "lanai.guard.concern"
+    DRAFTED: Final = "lanai.speculation.drafted"
+    ACCEPTED: Final = "lanai.speculation.accepted"
     TTFT_MS: Final = "lanai.ttft_ms"
     ERROR: Final = "lanai.error"
 

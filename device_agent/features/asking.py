@@ -75,6 +75,7 @@ class Task:
         return Options(
             max_tokens=self.asked.get("max_tokens") or max_tokens,
             adapter=self.asked.get("adapter"),
+            speculation=True,  # most of them copy; where one does not, it ends by itself
         )
 
     async def budget(self, prompt: str = "") -> Budget | None:
