@@ -149,6 +149,6 @@ def _values(mapped: SafetensorsMap, key: str, wanted: tuple[int, int]) -> NDArra
 def _scale(mapped: SafetensorsMap, key: str, rows: int) -> NDArray[np.float32]:
     """Of an 8-bit tensor's rows: a form of Lanai's own, see docs/adapters.md."""
     scale = mapped.tensors.get(key + _SCALE)
-    if scale is None or scale.dtype != np.float32 or scale.shape != (rows,):
+    if scale is None or scale.dtype != np.dtype("<u2") or scale.shape != (rows,):
         raise damaged(f"{key[:100]} lacks the scales of its rows")
-    return scale.astype(np.float32)
+    return from_bfloat16(scale)

@@ -16,6 +16,7 @@ from inference.adapters.manifest import AdapterManifest, write_manifest
 from inference.adapters.reading import WEIGHTS
 from inference.adapters.rounding import to_int8_rows
 from inference.adapters.settings import CONFIG, MODULES, peft_values
+from inference.formats.packed_matrix import to_bfloat16
 from inference.formats.safetensors_map import write_safetensors
 from lanai.errors import AdapterFault
 
@@ -66,4 +67,4 @@ def _stored(key: str, values: NDArray[np.float32], bits: Literal[16, 8]) -> dict
     if bits == 16:
         return {key: values.astype(np.float16)}
     codes, scale = to_int8_rows(values)
-    return {key: codes, f"{key}.scale": scale}
+    return {key: codes, f"{key}.scale": to_bfloat16(scale)}

@@ -211,7 +211,7 @@ WRONG: dict[str, tuple[AdapterFault, Change]] = {
     ),
     "scales of nothing": (
         AdapterFault.DAMAGED,
-        lambda f: resave(f, lambda t: t.update({"x.scale": np.ones(4, "f4")})),
+        lambda f: resave(f, lambda t: t.update({"x.scale": np.ones(4, "<u2")})),
     ),
     "whole numbers": (
         AdapterFault.DAMAGED,
