@@ -12,12 +12,12 @@ Run it after the default device model was packed anew; until then a test fails b
 import asyncio
 import datetime
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import click
 
+from bench.evaluation_data import data_option
 from bench.question_sets import Drawn, load
 from device_agent.cli.steps import step_bar
 from device_agent.labelling import Asked, Label, label_one, labelled_of
@@ -48,12 +48,7 @@ CONTEXT_TOKENS = 2048
     type=click.Path(path_type=Path, dir_okay=False),
     help="labels so far, JSONL [default: in the state folder]",
 )
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    default=Path(os.environ.get("LANAI_DATA", REPOSITORY.parent / "shared" / "data")),
-    help="folder of the evaluation data",
-)
+@data_option
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), default=SHIPPED)
 @click.option("--threads", default=2, show_default=True)
 @click.option("--budget-s", default=7200.0, show_default=True, help="stop asking after this long")

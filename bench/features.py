@@ -10,14 +10,14 @@ What costs nothing stands beside: the first sentence as a summary, a text left a
 
 import asyncio
 import json
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
+from bench.evaluation_data import data_option
 from bench.feature_case import Case
 from bench.feature_figures import figures
 from bench.feature_sets import SETS, draw
@@ -29,7 +29,6 @@ from lanai.folders import Folders
 
 __all__ = ["features"]
 
-REPOSITORY: Final = Path(__file__).resolve().parent.parent
 Row = dict[str, Any]
 
 
@@ -43,12 +42,7 @@ Row = dict[str, Any]
     type=click.Path(path_type=Path, dir_okay=False),
     help="numbers so far, JSONL [default: in the state folder]",
 )
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    default=Path(os.environ.get("LANAI_DATA", REPOSITORY.parent / "shared" / "data")),
-    help="folder of the evaluation data",
-)
+@data_option
 @json_option
 def features(
     limit: int,

@@ -14,7 +14,6 @@
 
 import json
 import math
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.evaluation_data import data_option
 from bench.guard_fit import Grams, Windows, fit
 from bench.guard_prompts import FITTED, Prompt, groups_of, load
 from device_agent.guardrails.harm_model import HarmModel
@@ -43,12 +43,7 @@ XSTEST_COUNTS = 3.0
 
 
 @click.command()
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    default=Path(os.environ.get("LANAI_DATA", REPOSITORY.parent / "shared" / "data")),
-    help="folder of the evaluation data",
-)
+@data_option
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="write the fitted check there"
 )

@@ -8,13 +8,13 @@ subjects learned from and the other half judged. ``regret`` repeats the bound of
 """
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 
+from bench.evaluation_data import data_option
 from router.comparison import score_by_text
 from router.guarantee import allowed_losses, conformal_losses, keep_most
 from router.results import Results, read_ids, read_results
@@ -22,18 +22,13 @@ from router.text_estimator import TextEstimator
 from router.text_features import Texts
 from router.worth import baselines, judge_rankings, shown
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 LABELS = {"mmlu": 1500, "gsm8k": 250}
 SPLITS, DELTA = 300, 0.1
 
 
 @click.command()
 @click.option("--draws", default=3, show_default=True)
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path, exists=True),
-    default=Path(os.environ.get("LANAI_DATA", REPOSITORY.parent / "shared" / "data")),
-)
+@data_option
 def main(draws: int, data: Path) -> None:
     """Judge, and print every figure with its interval."""
     listed = read_ids(data / "routing" / "routellm_contaminated_ids.csv")

@@ -9,7 +9,6 @@ ARC is the mean of its two parts, as SmolLM2's model card has it.
 """
 
 import math
-import os
 import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from bench.evaluation_data import data_option
 from bench.published_scores import PUBLISHED
 from inference import scoring
 from inference.catalog import Catalog, InstalledModel
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["scores", "table", "wilson"]
 
-REPOSITORY: Final = Path(__file__).resolve().parent.parent
 TASKS: Final = (
     "hellaswag",
     "arc_challenge",
@@ -70,12 +69,7 @@ class Row:
 @click.option("--limit", type=click.IntRange(1), help="score the first N questions of each task")
 @click.option("--task", "tasks", type=click.Choice(TASKS), multiple=True, default=TASKS)
 @click.option("--threads", type=click.IntRange(1), help="default: device_threads of the settings")
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    default=Path(os.environ.get("LANAI_DATA", REPOSITORY.parent / "shared" / "data")),
-    help="folder of the evaluation data",
-)
+@data_option
 @json_option
 def scores(
     source: str,

@@ -2,12 +2,12 @@
 
 import asyncio
 import json
-import os
 import random
 from pathlib import Path
 
 import click
 
+from bench.evaluation_data import DATA
 from bench.instruction.lessons import Lesson, is_judged
 from bench.instruction.sets import SETS
 from bench.instruction.sums import made_up_sums
@@ -16,8 +16,6 @@ from lanai.cli.output import say
 from lanai.folders import Folders
 from lanai.settings import Settings
 
-REPOSITORY = Path(__file__).resolve().parent.parent.parent
-DATA = Path(os.environ.get("LANAI_DATA", REPOSITORY.parent / "shared" / "data"))
 SEED = 1
 SUMS = 450
 REQUESTS = 1100

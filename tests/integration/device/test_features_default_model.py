@@ -1,16 +1,9 @@
 """Features with the shipped device model, greedy, from the settings as apps do."""
 
-import os
-from collections.abc import AsyncIterator
-from pathlib import Path
-
-import pytest
 from pydantic import BaseModel
 
-from device_agent import AsyncAgent, Mode, features
-from lanai.folders import Folders
+from device_agent import AsyncAgent, features
 
-MODEL = "smollm2-135m-instruct"
 NOTE = (
     "The pump in the cellar of house 14 broke on Tuesday. Maria called the plumber, who can come "
     "on Friday at 9:30. The landlord pays for the repair, about 400 euros."
@@ -30,21 +23,6 @@ def set_alarm(time: str) -> None:
 
 def weather(city: str) -> None:
     """Tell the weather in a city."""
-
-
-@pytest.fixture
-async def agent(tmp_path: Path) -> AsyncIterator[AsyncAgent]:
-    """A fresh home with the installed models; `make test` has pulled them."""
-    models = Folders.standard().models
-    if not (models / MODEL / "lanai.json").is_file():
-        message = f"{MODEL} is not installed; run `lanai models pull {MODEL}`"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
-    (tmp_path / "models").symlink_to(models)
-    folders = Folders.below(tmp_path)
-    async with AsyncAgent.from_config(folders=folders, mode=Mode.ONLY_ON_DEVICE.value) as made:
-        yield made
 
 
 async def test_spelling_is_put_right_and_nothing_else(agent: AsyncAgent) -> None:

@@ -1,37 +1,14 @@
 """Typed answers and tools with the shipped device model, greedy, from the settings as apps do."""
 
-import os
-from collections.abc import AsyncIterator
-from pathlib import Path
-
-import pytest
 from pydantic import BaseModel
 
-from device_agent import AsyncAgent, Choices, Mode, Options, Regex
-from lanai.folders import Folders
-
-MODEL = "smollm2-135m-instruct"
+from device_agent import AsyncAgent, Choices, Options, Regex
 
 
 class Person(BaseModel):
     name: str
     age: int
     city: str
-
-
-@pytest.fixture
-async def agent(tmp_path: Path) -> AsyncIterator[AsyncAgent]:
-    """A fresh home with the installed models; `make test` has pulled them."""
-    models = Folders.standard().models
-    if not (models / MODEL / "lanai.json").is_file():
-        message = f"{MODEL} is not installed; run `lanai models pull {MODEL}`"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
-    (tmp_path / "models").symlink_to(models)
-    folders = Folders.below(tmp_path)
-    async with AsyncAgent.from_config(folders=folders, mode=Mode.ONLY_ON_DEVICE.value) as made:
-        yield made
 
 
 async def test_an_extract_into_a_model(agent: AsyncAgent) -> None:
