@@ -3,10 +3,10 @@
 import re
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
-from sphinx.util.inventory import InventoryFile
 
 import device_agent
 import device_agent.testing
@@ -34,8 +34,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_reference_has_every_public_name(site: Path) -> None:
     """Of the SDK, its stand-ins, and every error."""
-    inventory = InventoryFile.loads((site / "objects.inv").read_bytes(), uri="")
-    shown = {name for domain, names in inventory.data.items() for name in names if "py:" in domain}
+    # Sphinx is not imported here: where it is, tpm2-pytss gives out empty structures.
+    *_, listed = (site / "objects.inv").read_bytes().split(b"\n", 4)
+    entries = [line.split(" ") for line in zlib.decompress(listed).decode().splitlines()]
+    shown = {name for name, kind, *_ in entries if kind.startswith("py:")}
     wanted = {
         f"{module.__name__}.{name}"
         for module in (device_agent, device_agent.testing, errors)
