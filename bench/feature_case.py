@@ -1,14 +1,12 @@
 """One case of a feature's set, and how its texts are read and a plain prompt asked."""
 
-import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from device_agent import AsyncAgent, Options
 
-__all__ = ["Ask", "Case", "Numbers", "jsonl", "plainly", "tsv"]
+__all__ = ["Ask", "Case", "Numbers", "plainly", "tsv"]
 
 Numbers = Mapping[str, float]
 Ask = Callable[[AsyncAgent], Awaitable[Numbers]]
@@ -28,10 +26,6 @@ class Case:
 async def plainly(agent: AsyncAgent, prompt: str, max_tokens: int) -> str:
     reply = await agent.session().respond(prompt, options=Options(max_tokens=max_tokens))
     return str(reply.text).strip()
-
-
-def jsonl(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
 
 
 def tsv(path: Path) -> list[tuple[str, str]]:

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from bench.feature_case import Case, Numbers, jsonl, plainly, tsv
+from bench.evaluation_data import json_rows
+from bench.feature_case import Case, Numbers, plainly, tsv
 from device_agent import AsyncAgent, features
 from inference.text import Tool
 
@@ -150,8 +151,8 @@ def intents(folder: Path, count: int, drawn: random.Random) -> list[Case]:
 
 def functions(folder: Path, count: int, drawn: random.Random) -> list[Case]:
     """Four functions an app; every third question is one that its functions do not answer."""
-    fit = jsonl(folder / "bfcl_simple_python.jsonl")
-    unfit = jsonl(folder / "bfcl_irrelevance.jsonl")
+    fit = list(json_rows(folder / "bfcl_simple_python.jsonl"))
+    unfit = list(json_rows(folder / "bfcl_irrelevance.jsonl"))
     drawn.shuffle(fit)
     drawn.shuffle(unfit)
     cases = list[Case]()

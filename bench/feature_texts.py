@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.feature_case import Case, Numbers, jsonl, plainly, tsv
+from bench.evaluation_data import json_rows
+from bench.feature_case import Case, Numbers, plainly, tsv
 from bench.typos import mistyped
 from device_agent import AsyncAgent, features
 from device_agent.features.changes import changes
@@ -24,7 +25,7 @@ def _rouge(said: str, wanted: Sequence[str]) -> dict[str, float]:
 
 
 def abstracts(folder: Path, count: int, drawn: random.Random) -> list[Case]:
-    rows = jsonl(folder / "scitldr_a_dev.jsonl")
+    rows = list(json_rows(folder / "scitldr_a_dev.jsonl"))
     drawn.shuffle(rows)
     return [_abstract(row) for row in rows[:count]]
 
@@ -51,7 +52,7 @@ def _abstract(row: Mapping[str, Any]) -> Case:
 def meetings(folder: Path, count: int, drawn: random.Random) -> list[Case]:
     """A query's own stretch of a meeting, and its answer; some are longer than the context."""
     cases = []
-    for number, meeting in enumerate(jsonl(folder / "qmsum_val.jsonl")):
+    for number, meeting in enumerate(json_rows(folder / "qmsum_val.jsonl")):
         turns = [f"{t['speaker']}: {t['content']}" for t in meeting["meeting_transcripts"]]
         for at, query in enumerate(meeting["specific_query_list"]):
             text = "\n".join(
@@ -121,7 +122,7 @@ def _tone(name: str, text: str, tone: features.Tone) -> Case:
 
 def typos(folder: Path, count: int, drawn: random.Random) -> list[Case]:
     cases = list[Case]()
-    rows = jsonl(folder / "gsm8k_test.jsonl")
+    rows = list(json_rows(folder / "gsm8k_test.jsonl"))
     drawn.shuffle(rows)
     for at, row in enumerate(rows):
         said = re.split(r"(?<=[.?!])\s+", row["question"])[1:]

@@ -14,6 +14,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from bench.evaluation_data import json_rows
+
 __all__ = ["FITTED", "Prompt", "groups_of", "load"]
 
 FITTED = ("xstest", "advbench", "clinc150", "triviaqa", "bfcl")
@@ -105,8 +107,7 @@ def _table(path: Path) -> list[dict[str, str]]:
 
 
 def _rows(path: Path, most: int | None = None) -> Iterator[Any]:
-    with path.open(encoding="utf-8") as file:
-        yield from map(json.loads, islice(filter(str.strip, file), most))
+    return islice(json_rows(path), most)
 
 
 def _clinc(folder: Path, part: str) -> Iterator[str]:

@@ -13,7 +13,6 @@
 """
 
 import json
-import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 from bench.evaluation_data import data_option
 from bench.guard_fit import Grams, Windows, fit
 from bench.guard_prompts import FITTED, Prompt, groups_of, load
+from bench.intervals import wilson
 from device_agent.guardrails.harm_model import HarmModel
 from lanai.cli.output import emit_json, json_option, say
 
@@ -147,17 +147,8 @@ def _by_kind(refused: Flags, prompts: Sequence[Prompt]) -> dict[str, dict[str, A
 
 
 def _share(refused: Flags) -> dict[str, Any]:
-    low, high = _wilson(int(refused.sum()), len(refused))
-    share = round(float(refused.mean()), 4)
-    return {"refused": share, "ci": [round(low, 4), round(high, 4)], "n": len(refused)}
-
-
-def _wilson(hits: int, count: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson 1927. Groups make it a little too narrow."""
-    rate = hits / count
-    centre = (rate + z * z / (2 * count)) / (1 + z * z / count)
-    half = z * math.sqrt(rate * (1 - rate) / count + z * z / (4 * count**2)) / (1 + z * z / count)
-    return max(centre - half, 0.0), min(centre + half, 1.0)
+    share, low, high = (round(value, 4) for value in wilson(int(refused.sum()), len(refused)))
+    return {"refused": share, "ci": [low, high], "n": len(refused)}
 
 
 def _cost_us(model: HarmModel, prompts: Sequence[Prompt]) -> float:

@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from bench.intervals import median_interval
 from cloud_node.identity import certificate_pem, open_channel
 from cloud_node.testing.direct import opened_frames, wire_frames
 from cloud_node.testing.host import UnsafeHost, open_host
@@ -46,7 +46,6 @@ REST_S: Final = 1.5
 START_S: Final = 180.0
 QUESTION: Final = "Name a thing that floats on water, and say in a few words why it does. "
 MODULES: Final = {"tree": "cloud_node.node", "one": "bench.unsafe_one_process"}
-DRAWS: Final = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,10 +192,7 @@ def _median(values: Sequence[float]) -> float:
 
 
 def _interval(values: Sequence[float]) -> list[float]:
-    """Of the median, 95 %, by bootstrap."""
-    drawn = np.random.default_rng(0).choice(np.asarray(values), (DRAWS, len(values)))
-    low, high = np.quantile(np.median(drawn, axis=1), [0.025, 0.975])
-    return [round(float(low), 4), round(float(high), 4)]
+    return [round(value, 4) for value in median_interval(values)]
 
 
 def _print(result: dict[str, Any]) -> None:

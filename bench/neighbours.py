@@ -20,6 +20,7 @@ import click
 import numpy as np
 from rich.console import Console
 
+from bench.intervals import median_interval
 from inference.catalog import Catalog
 from inference.engine import Engine, GenerateOptions, Prefilled
 from inference.process import ProcessEngine
@@ -36,7 +37,6 @@ NEIGHBOUR_TOKENS: Final = 256
 LOWEST_ID, HIGHEST_ID = 1000, 30_000
 KINDS: Final = ("one token", "many tokens")
 ALONE: Final = "alone"
-DRAWS: Final = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,12 +129,11 @@ def _differences(one: Sequence[Pace], other: Sequence[Pace]) -> dict[str, dict[s
 
 
 def _interval(values: Sequence[float]) -> dict[str, float]:
-    drawn = np.random.default_rng(1).choice(values, size=(DRAWS, len(values)))
-    low, high = np.quantile(np.median(drawn, axis=1), (0.025, 0.975))
+    low, high = median_interval(values, seed=1)
     return {
         "median": round(float(np.median(values)), 3),
-        "low": round(float(low), 3),
-        "high": round(float(high), 3),
+        "low": round(low, 3),
+        "high": round(high, 3),
     }
 
 

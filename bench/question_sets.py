@@ -3,7 +3,6 @@
 Texts are read, asked and graded in memory; what leaves this module are ids, groups and grades.
 """
 
-import json
 import random
 import re
 import string
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.evaluation_data import json_rows
 from device_agent.grading import Question
 
 Row = Mapping[str, Any]
@@ -50,10 +50,7 @@ def load(
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return [
-        {"id": f"{path.stem}-{n:05d}", **json.loads(line)} for n, line in enumerate(lines) if line
-    ]
+    return [{"id": f"{path.stem}-{n:05d}", **row} for n, row in enumerate(json_rows(path))]
 
 
 def _interleaved(sets: Iterable[list[Drawn]]) -> Iterator[Drawn]:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from bench.evaluation_data import data_option
+from bench.intervals import wilson
 from bench.published_scores import PUBLISHED
 from inference import scoring
 from inference.catalog import Catalog, InstalledModel
@@ -32,7 +33,7 @@ from lanai.settings import Settings
 if TYPE_CHECKING:
     from inference.decoder import LanguageModel
 
-__all__ = ["scores", "table", "wilson"]
+__all__ = ["scores", "table"]
 
 TASKS: Final = (
     "hellaswag",
@@ -136,7 +137,7 @@ def _rows(
         began = time.perf_counter()
         for task in asked:
             row.right[task] = scoring.score(decoder, prepared[count, task]).right
-            share, low, high = wilson(row.right[task])
+            share, low, high = _share(row.right[task])
             say(f"{model.name}  {count}-shot  {task}  {share:.3f} ({low:.3f} to {high:.3f})")
         row.seconds = time.perf_counter() - began
         yield row
@@ -151,13 +152,9 @@ def _decoder(model: InstalledModel, context_tokens: int, threads: int) -> "Langu
     return load_decoder(model.path, context_tokens=context_tokens)
 
 
-def wilson(right: Sequence[bool]) -> tuple[float, float, float]:
-    """2. Share and its 95% interval (Wilson 1927)."""
-    n, z = len(right), statistics.NormalDist().inv_cdf(0.975)
-    share = sum(right) / n
-    middle = share + z * z / (2 * n)
-    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return share, (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
+def _share(right: Sequence[bool]) -> tuple[float, float, float]:
+    """2. Share of right answers and its interval."""
+    return wilson(sum(right), len(right))
 
 
 def _against(row: Row, other: Row) -> tuple[float, float, float]:
@@ -182,11 +179,11 @@ def _facts(row: Row, rows: Sequence[Row]) -> dict[str, Any]:
         "tasks": {},
     }
     for task, right in row.right.items():
-        share, low, high = wilson(right)
+        share, low, high = _share(right)
         interval = {"accuracy": round(share, 4), "ci": [round(low, 4), round(high, 4)]}
         facts["tasks"][task] = {**interval, "n": len(right)}
     whole = [right for each in row.right.values() for right in each]
-    facts["all"] = [round(value, 4) for value in wilson(whole)]
+    facts["all"] = [round(value, 4) for value in _share(whole)]
     source = next((o for o in rows if o.role == "source" and o.shots == row.shots), row)
     if source is not row:
         facts["against_source"] = [round(value, 4) for value in _against(row, source)]
@@ -223,9 +220,9 @@ def _line(cells: Sequence[str]) -> str:
 
 def _cell(row: Row, column: str) -> str:
     if column in row.right:
-        share, low, high = wilson(row.right[column])
+        share, low, high = _share(row.right[column])
         return f"{100 * share:.1f} ±{50 * (high - low):.1f}"
     parts = [row.right[part] for part in ("arc_challenge", "arc_easy") if part in row.right]
     if column == "arc" and len(parts) == 2:
-        return f"{50 * sum(wilson(part)[0] for part in parts):.1f}"
+        return f"{50 * sum(_share(part)[0] for part in parts):.1f}"
     return ""

@@ -5,7 +5,6 @@ right, whether it ended by itself, and how many tokens it took.
 """
 
 import json
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,10 +15,11 @@ import numpy as np
 from bench.instruction.asking import Answer, ask_all, load_model
 from bench.instruction.lessons import asked_of, is_judged
 from bench.instruction.replies import requests
+from bench.intervals import wilson
 from bench.question_sets import Drawn, load
 from device_agent.grading import Question
 
-__all__ = ["Mark", "judge", "judged_questions", "read_marks", "table", "wilson"]
+__all__ = ["Mark", "judge", "judged_questions", "read_marks", "table"]
 
 # SVAMP, ARC and BoolQ were not learned from at all; the same half of all sets is judged.
 COUNTS: Final = {"triviaqa": 250, "svamp": 120, "arc_easy": 120, "openbook_qa": 100, "boolq": 100}
@@ -118,26 +118,21 @@ def _row(name: str, marks: Sequence[Sequence[Mark]]) -> dict[str, Any]:
     return {
         "questions": name,
         "n": good.shape[1],
-        "device": wilson(device),
-        "cloud_before": wilson(before),
-        "cloud_after": wilson(after),
+        "device": _share(device),
+        "cloud_before": _share(before),
+        "cloud_after": _share(after),
         "gain": _paired(after.astype(float) - before),
-        "better_of_two_before": wilson(device | before),
-        "better_of_two_after": wilson(device | after),
-        "cloud_alone_right_after": wilson(after & ~device),
+        "better_of_two_before": _share(device | before),
+        "better_of_two_after": _share(device | after),
+        "cloud_alone_right_after": _share(after & ~device),
         "ended": [_mean([mark.ended for mark in each]) for each in marks],
         "tokens": [_mean([mark.tokens for mark in each]) for each in marks],
     }
 
 
-def wilson(right: "np.ndarray[Any, np.dtype[np.bool_]]") -> tuple[float, float, float]:
-    """Share and its 95 % interval (Wilson 1927)."""
-    n, z = len(right), 1.959964
-    share = float(right.mean()) if n else math.nan
-    middle = share + z * z / (2 * n)
-    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    scale = 1 + z * z / n
-    return round(share, 4), round((middle - half) / scale, 4), round((middle + half) / scale, 4)
+def _share(right: "np.ndarray[Any, np.dtype[np.bool_]]") -> tuple[float, ...]:
+    """Share and its interval."""
+    return tuple(round(value, 4) for value in wilson(int(right.sum()), len(right)))
 
 
 def _paired(difference: "np.ndarray[Any, np.dtype[np.float64]]") -> tuple[float, float, float]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from bench.evaluation_data import json_rows
 from bench.instruction.lessons import Lesson, asked_of, is_judged
 from bench.instruction.sums import shown_sum
 
@@ -28,12 +29,6 @@ _ASKED: Final = (
     "Choose the right answer.",
     "Which of these is correct?",
 )
-
-
-def _rows(path: Path) -> Rows:
-    for line in path.read_text(encoding="utf-8").split("\n"):
-        if line.strip():
-            yield json.loads(line)
 
 
 def choice_prompt(question: str, choices: Sequence[str], asked: str) -> str:
@@ -54,7 +49,7 @@ def _choice(
 
 def triviaqa(folder: Path, chance: random.Random) -> Iterator[Lesson]:
     """Each question twice: open, and among the answers of others."""
-    rows = [(asked_of(row), row["answer"]) for row in _rows(folder / "triviaqa.jsonl")]
+    rows = [(asked_of(row), row["answer"]) for row in json_rows(folder / "triviaqa.jsonl")]
     known = [(_unquoted(asked), _tidy(answer)) for asked, answer in rows if not is_judged(asked)]
     answers = sorted({answer for _, answer in known if len(answer) < _SHORT})
     for asked, answer in known:
@@ -77,7 +72,7 @@ def _tidy(name: str) -> str:
 
 def openbook_qa(folder: Path, chance: random.Random) -> Iterator[Lesson]:
     """Three orders of the choices of each question, and the question alone."""
-    for row in _rows(folder / "openbook_qa.jsonl"):
+    for row in json_rows(folder / "openbook_qa.jsonl"):
         if is_judged(asked_of(row)):
             continue
         right = row["choices"][row["gold"]]
@@ -87,7 +82,7 @@ def openbook_qa(folder: Path, chance: random.Random) -> Iterator[Lesson]:
 
 
 def piqa(folder: Path, chance: random.Random) -> Iterator[Lesson]:
-    for row in _rows(folder / "piqa.jsonl"):
+    for row in json_rows(folder / "piqa.jsonl"):
         goal = asked_of(row)
         if is_judged(goal) or max(map(len, row["choices"])) > _SHORT:
             continue
@@ -98,7 +93,7 @@ def piqa(folder: Path, chance: random.Random) -> Iterator[Lesson]:
 def gsm8k(folder: Path, chance: random.Random) -> Iterator[Lesson]:
     """The sums of each solution without its prose, so that an answer is short."""
     del chance
-    for row in _rows(folder / "gsm8k_train_first3000.jsonl"):
+    for row in json_rows(folder / "gsm8k_train_first3000.jsonl"):
         steps = [
             f"{_SIGN.sub(SPACED, left).strip()} = {right.strip()}"
             for left, right in _STEP.findall(row["answer"])
@@ -112,7 +107,7 @@ def gsm8k(folder: Path, chance: random.Random) -> Iterator[Lesson]:
 
 def simple_arithmetic(folder: Path, chance: random.Random) -> Iterator[Lesson]:
     """Sums and differences of two numbers."""
-    for row in _rows(folder / "simple_arithmetic.jsonl"):
+    for row in json_rows(folder / "simple_arithmetic.jsonl"):
         term = asked_of(row).removesuffix("=").strip()
         if is_judged(term) or len(term.split()) != 3 or "*" in term:
             continue
@@ -147,7 +142,7 @@ def email_intent(folder: Path, chance: random.Random) -> Iterator[Lesson]:
 
 def enterprise_pii(folder: Path, chance: random.Random) -> Iterator[Lesson]:
     found = []
-    for row in _rows(folder / "enterprise_pii.jsonl"):
+    for row in json_rows(folder / "enterprise_pii.jsonl"):
         passage = row["query"].partition("'''")[2].rpartition("'''")[0].strip()
         if 0 < len(passage) < 400:
             asked = f"{passage}\nDoes this passage hold sensitive information? Answer yes or no."
@@ -172,7 +167,7 @@ def _balanced(
 
 def scitldr(folder: Path, chance: random.Random) -> Iterator[Lesson]:
     """Abstracts that are short, and one of their one-line summaries."""
-    for row in _rows(folder / "scitldr_a_dev.jsonl"):
+    for row in json_rows(folder / "scitldr_a_dev.jsonl"):
         text = " ".join(row["source"])
         if not is_judged(text) and len(text) < 900:
             asked = chance.choice(("Summarize this in one sentence:", "What is this about?"))
