@@ -6,7 +6,6 @@
 """
 
 import dataclasses
-import shutil
 from pathlib import Path
 from typing import Final
 
@@ -23,11 +22,9 @@ from inference.catalog.recipes import folder_name
 from inference.catalog.staging import free_bytes, require_space, staging
 from lanai.errors import UsageError
 
-__all__ = ["attach_adapter", "install_adapted", "with_shipped_adapter"]
+__all__ = ["attach_adapter", "install_adapted"]
 
 FOLDER: Final = "adapter"
-SHIPPED: Final = Path(__file__).resolve().parent / "adapters"
-_PAPERS: Final = ("README.md", "NOTICE", "GEMMA_TERMS.txt")
 
 
 def install_adapted(
@@ -51,20 +48,6 @@ def install_adapted(
         write_manifest(attach_adapter(copy, adapter, config_at(model.path), base))
         stage.commit()
     return read_model(target)
-
-
-def with_shipped_adapter(model: InstalledModel, name: str) -> InstalledModel:
-    """``model``, being put together, with an adapter that Lanai ships, its card and notices.
-
-    Raises as ``attach_adapter`` does.
-    """
-    shipped = SHIPPED / name
-    base = BaseModel(names=frozenset({model.name}), digests=frozenset({model.sha256}))
-    adapted = attach_adapter(model, shipped, config_at(model.path), base)
-    for paper in _PAPERS:
-        if (shipped / paper).is_file():
-            shutil.copyfile(shipped / paper, adapted.path / FOLDER / paper)
-    return adapted
 
 
 def attach_adapter(

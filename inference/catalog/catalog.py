@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from inference.catalog.adapting import with_shipped_adapter
 from inference.catalog.copying import combined_digest
 from inference.catalog.entries import load_entries
 from inference.catalog.hub import HubDownload
@@ -149,7 +148,7 @@ def _assembled(order: Recipe, folder: Path, file: str | None) -> InstalledModel:
     if entry is not None and not _as_listed(counted, entry.parameters, entry.weight_bytes):
         raise ModelError(f"the catalog counts the weights of {order.name} differently")
     files = weight_files(folder, file)
-    model = InstalledModel(
+    return InstalledModel(
         name=order.name,
         path=folder,
         format="huggingface" if file is None else "gguf",
@@ -164,9 +163,6 @@ def _assembled(order: Recipe, folder: Path, file: str | None) -> InstalledModel:
         license=counted.license if entry is None else entry.license,
         source=order.source,
     )
-    if entry is None or entry.adapter is None:
-        return model
-    return with_shipped_adapter(model, entry.adapter)
 
 
 def _as_listed(counted: Weighed, parameters: int, weight_bytes: int) -> bool:

@@ -48,8 +48,6 @@ class CatalogEntry:
     members: tuple[Member, ...]
     extras: tuple[Extra, ...] = ()
     chat_form: str | None = None
-    adapter: str | None = None
-    """A folder of ``adapters`` beside this file that is put into the model's, always on."""
     note: str = ""
 
     @property

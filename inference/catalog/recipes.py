@@ -69,10 +69,7 @@ class WheelRecipe:
         return 0 if self._twin() else self.entry.peak_bytes
 
     def matches(self, model: InstalledModel) -> bool:
-        if self.entry.adapter is None:
-            return model.sha256 == self.entry.sha256
-        # Its digest counts the adapter, and the weights were checked when it was installed.
-        return model.source == self.source and model.adapter is not None
+        return model.sha256 == self.entry.sha256
 
     def fetch(self, folder: Path, progress: Progress) -> str | None:
         twin = self._twin()
