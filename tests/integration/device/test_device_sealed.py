@@ -69,10 +69,11 @@ async def test_the_device_answers_from_a_child_that_ends_with_the_agent(
 
 async def test_a_killed_engine_fails_one_request_and_is_replaced(agent) -> None:
     """kill -9 of the child between two requests: a typed error, then an answer."""
+    before = set(psutil.Process().children())
     session = agent.session(mode=Mode.ONLY_ON_DEVICE)
     await session.respond("hello", options=SHORT)
-    for child in psutil.Process().children(recursive=True):
-        child.kill()
+    (child,) = set(psutil.Process().children()) - before
+    child.kill()
     with pytest.raises(EngineCrashed):
         await session.respond("again", options=SHORT)
     assert len(session.transcript) == 2
