@@ -19,7 +19,7 @@ from lanai.folders import Folders
 from lanai.settings import Settings
 
 if TYPE_CHECKING:
-    from inference.packing.pack import Packed
+    from inference.packing.assembly import Packed
 
 __all__ = ["pack"]
 

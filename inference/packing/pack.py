@@ -9,52 +9,32 @@ Plan of ``pack``:
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from inference.architectures import DecoderConfig, DecoderWeights
+from inference.architectures import DecoderWeights
 from inference.attention import Attention
 from inference.cache import Cache
 from inference.decoder import Decoder, Layer
-from inference.formats.packed import Vector
-from inference.formats.packed_matrix import (
-    PLAIN_BITS,
-    PackedMatrix,
-    pack_codes,
-    tiles,
-    to_bfloat16,
-)
 from inference.linear import DenseLinear
 from inference.loading import load_source
 from inference.packing.allocation import Option, allocate
+from inference.packing.assembly import Packed, add_ends, packed_matrix, qkv_biases
 from inference.packing.body import BODY, body_matrices, group_of, size_in_bits, ways
 from inference.packing.calibration import second_moments, windows
-from inference.packing.quantizer import Quantized, Way, quantize, quantize_rows, rough_error
+from inference.packing.quantizer import Way, quantize, rough_error
 from inference.packing.sensitivity import sensitivity
 from inference.text import TextModel
 from lanai.errors import UnsupportedModel
 
-__all__ = ["WINDOWS", "Packed", "for_slopes", "pack"]
+__all__ = ["WINDOWS", "for_slopes", "pack"]
 
 WINDOWS: Final = 48
 BACKWARD_WINDOWS: Final = 6
 Say = Callable[[str], None]
-
-
-@dataclass(slots=True, kw_only=True)
-class Packed:
-    """What goes into the file."""
-
-    config: DecoderConfig
-    group: int
-    matrices: dict[str, PackedMatrix] = field(default_factory=dict)
-    vectors: dict[str, Vector] = field(default_factory=dict)
 
 
 def pack(source: Path, text: TextModel, calibration: str, *, bits: float, say: Say) -> Packed:
@@ -67,7 +47,7 @@ def pack(source: Path, text: TextModel, calibration: str, *, bits: float, say: S
     with torch.no_grad():
         packer.allocate(for_slopes(pieces), bits)  # 2
         packer.layers([decoder.embedding(ids) for ids in pieces])  # 3
-        packer.ends()  # 4
+        add_ends(packer.packed, weights)  # 4
     return packer.packed
 
 
@@ -146,9 +126,11 @@ class _Packer:
         for name, weight in self._parts(index, part):
             way = self._ways[name]
             quantized = quantize(weight, moments, way)
-            self.packed.matrices[name] = _matrix(quantized, way)
+            self.packed.matrices[name] = packed_matrix(quantized, way)
             rounded.append(quantized.dense(way.group))
-        bias = self._bias(index) if part == "qkv" else None
+        bias = None
+        if part == "qkv":
+            bias = qkv_biases(self._decoder.config, self._weights, index)
         setattr(owner, part, DenseLinear(torch.cat(rounded), bias))
 
     def _room(self, index: int, count: int) -> Cache:
@@ -161,87 +143,9 @@ class _Packer:
         """(name, weight) of the matrices that read the same input, in row order."""
         return list(body_matrices(self._decoder.config, self._weights, index, part))
 
-    def _bias(self, index: int) -> Tensor | None:
-        shape = self._decoder.config.shapes[index]
-        return self._weights.qkv(self._decoder.config.width, shape, index)[1]
-
-    def ends(self) -> None:
-        """4."""
-        config, weights = self._decoder.config, self._weights
-        for name in ("embedding", "head"):
-            if weights.has(name):
-                table = weights.matrix(name, (config.vocabulary, config.width)).dense()
-                self.packed.matrices[name] = _plain(table, self.packed.group)
-        self._vector("final_norm", weights.norm("final_norm", config.width))
-        if weights.has("rope_factors"):
-            half = config.shapes[0].head_width // 2
-            self._vector("rope_factors", weights.vector("rope_factors", half))
-        for index, shape in enumerate(config.shapes):
-            self._layer_vectors(index, shape.head_width)
-
-    def _layer_vectors(self, index: int, head_width: int) -> None:
-        config, shape = self._decoder.config, self._decoder.config.shapes[index]
-        sizes = {"attention_norm": config.width, "ffn_norm": config.width}
-        if config.qk_norm:
-            sizes |= {"q_norm": head_width, "k_norm": head_width}
-        for name, size in sizes.items():
-            self._vector(f"layers.{index}.{name}", self._weights.norm(name, size, index))
-        if (bias := self._bias(index)) is not None:
-            cuts = [shape.attention_width, shape.kv_width, shape.kv_width]
-            for name, part in zip(
-                ("q_bias", "k_bias", "v_bias"), torch.split(bias, cuts), strict=True
-            ):
-                self._vector(f"layers.{index}.{name}", part)
-
-    def _vector(self, name: str, values: Tensor) -> None:
-        self.packed.vectors[name] = values.float().numpy()
-
 
 class _Through:
     """In the place of the output matrix: shows what would enter it."""
 
     def __call__(self, x: Tensor) -> Tensor:
         return x
-
-
-def _matrix(quantized: Quantized, way: Way) -> PackedMatrix:
-    rows, columns = quantized.codes.shape
-    grid = quantized.grid
-    return PackedMatrix(
-        shape=(rows, columns),
-        bits=way.bits,
-        group=way.group,
-        codes=pack_codes(quantized.codes.numpy(), way.bits, way.group),
-        row_scale=_row_scale(grid.row_scale),
-        palette=quantized.palette.numpy(),
-        scales=_by_tile(grid.scales.numpy()),
-        offsets=None if grid.offsets is None else _by_tile(grid.offsets.numpy()),
-    )
-
-
-def _plain(table: Tensor, group: int) -> PackedMatrix:
-    values, scale = quantize_rows(table)
-    rows, columns = table.shape
-    return PackedMatrix(
-        shape=(rows, columns),
-        bits=PLAIN_BITS,
-        group=group,
-        codes=pack_codes(values.numpy().view(np.uint8), PLAIN_BITS, group),
-        row_scale=_row_scale(scale),
-    )
-
-
-def _row_scale(scale: Tensor) -> NDArray[np.uint16]:
-    whole = np.zeros(tiles(len(scale)) * 16, np.float32)
-    whole[: len(scale)] = scale.numpy()
-    return to_bfloat16(whole)
-
-
-N = TypeVar("N", np.uint8, np.int8)
-
-
-def _by_tile(groups: NDArray[N]) -> NDArray[N]:
-    """(rows, groups) to (tiles, groups, 16)."""
-    whole = np.zeros((tiles(groups.shape[0]) * 16, groups.shape[1]), groups.dtype)
-    whole[: groups.shape[0]] = groups
-    return np.ascontiguousarray(whole.reshape(-1, 16, groups.shape[1]).transpose(0, 2, 1))

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from inference.packing.allocation import Option, allocate
-from inference.packing.pack import _matrix
+from inference.packing.assembly import packed_matrix
 from inference.packing.quantizer import Way, quantize, quantize_rows
 from lanai.errors import UsageError
 
@@ -25,7 +25,7 @@ def test_the_file_stands_for_what_the_quantizer_chose(bits: int, offsets: bool) 
     weight, inputs = correlated(21, 72)
     way = Way(bits=bits, group=32, offsets=offsets)
     chosen = quantize(weight, inputs.T @ inputs / len(inputs), way)
-    packed = _matrix(chosen, way)
+    packed = packed_matrix(chosen, way)
     np.testing.assert_allclose(packed.dense_rows(0, 21), chosen.dense(32).numpy(), rtol=1e-6)
     assert (packed.offsets is not None) == offsets
 
