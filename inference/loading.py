@@ -46,7 +46,7 @@ from inference.packed_decoder import PackedDecoder, runs_compiled
 from inference.rotation import RotationTable
 from lanai.errors import ModelFormatError, UsageError
 
-__all__ = ["Forms", "build", "load", "load_any", "load_source"]
+__all__ = ["Forms", "build", "load", "load_any", "load_source", "open_weights"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +79,7 @@ def load(
     forms: Forms | None = None,
 ) -> Decoder:
     # 1. open
-    config, weights, quantized = _open(path)
+    config, weights, quantized = open_weights(path)
     _check_context(config, context_tokens)
     # 2. choose
     target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -133,7 +133,7 @@ def load_source(path: Path, *, precision: Precision) -> tuple[Decoder, DecoderWe
 
     Without the adapter that may belong to the model: what is made of its weights is not it.
     """
-    config, weights, quantized = _open(path)
+    config, weights, quantized = open_weights(path)
     device = torch.device("cpu")
     forms = _choose(precision, device, quantized=quantized)
     return build(config, weights, forms, device, config.max_context), weights
@@ -151,7 +151,8 @@ def build(
         return _Builder(config, weights, forms, device, positions).decoder()
 
 
-def _open(path: Path) -> tuple[DecoderConfig, DecoderWeights, bool]:
+def open_weights(path: Path) -> tuple[DecoderConfig, DecoderWeights, bool]:
+    """What a model's files hold, of any format; whether they are quantized already."""
     files = locate(path)
     if files.format == "gguf":
         file = GgufFile.open(files.weights)

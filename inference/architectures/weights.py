@@ -142,9 +142,17 @@ class DecoderWeights:
 
     def qkv(self, width: int, shape: LayerShape, layer: int) -> tuple[Matrix, Tensor | None]:
         """Queries, keys and values below each other, and their bias."""
+        parts, bias = self.qkv_parts(width, shape, layer)
+        return stack_rows(parts), bias
+
+    def qkv_parts(
+        self, width: int, shape: LayerShape, layer: int
+    ) -> tuple[list[Matrix], Tensor | None]:
+        """Queries, keys and values, each as the file holds it, and their bias."""
         sizes = {"q": shape.attention_width, "k": shape.kv_width, "v": shape.kv_width}
         if self.has("qkv", layer):
-            return self.matrix("qkv", (sum(sizes.values()), width), layer), None
+            whole = self.matrix("qkv", (sum(sizes.values()), width), layer)
+            return _cut_rows(whole, list(sizes.values())), None
         parts = {part: self.matrix(part, (rows, width), layer) for part, rows in sizes.items()}
         biases = (
             {part: self.vector(f"{part}_bias", rows, layer) for part, rows in sizes.items()}
@@ -158,19 +166,27 @@ class DecoderWeights:
                 if biases:
                     biases[part] = biases[part][order]
         bias = torch.cat(list(biases.values())) if biases else None
-        return stack_rows(list(parts.values())), bias
+        return list(parts.values()), bias
 
     def gate_up(self, width: int, shape: LayerShape, layer: int) -> Matrix:
         """Gate rows, then up rows."""
+        return stack_rows(self.gate_up_parts(width, shape, layer))
+
+    def gate_up_parts(self, width: int, shape: LayerShape, layer: int) -> list[Matrix]:
+        """Gate and up, each as the file holds it."""
+        rows = shape.ffn_width
         if self.has("gate_up", layer):
-            return self.matrix("gate_up", (2 * shape.ffn_width, width), layer)
-        parts = [self.matrix(part, (shape.ffn_width, width), layer) for part in ("gate", "up")]
-        return stack_rows(parts)
+            return _cut_rows(self.matrix("gate_up", (2 * rows, width), layer), [rows, rows])
+        return [self.matrix(part, (rows, width), layer) for part in ("gate", "up")]
 
     def _name(self, part: str, layer: int) -> str:
         if part not in self._names:
             raise ModelFormatError(f"this family of models has no weight {part!r}")
         return self._names[part].format(layer)
+
+
+def _cut_rows(matrix: Matrix, sizes: list[int]) -> list[Matrix]:
+    return [matrix.take_rows(rows) for rows in torch.split(torch.arange(sum(sizes)), sizes)]
 
 
 def _halves_order(heads: int, head_width: int) -> Tensor:

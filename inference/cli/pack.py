@@ -2,7 +2,7 @@
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -23,10 +23,17 @@ if TYPE_CHECKING:
 
 __all__ = ["pack"]
 
+SMALL: Final = 3.5
+
 
 @click.command()
 @click.argument("source")
-@click.option("--bits", type=click.FloatRange(2.2, 4.5), default=3.5, show_default=True)
+@click.option("--bits", type=click.FloatRange(2.2, 4.5), help="default: 3.5")
+@click.option(
+    "--keep-codes",
+    is_flag=True,
+    help="keep the 4-bit codes of a GGUF as they are: in seconds, and next to nothing is lost",
+)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True)
 @click.option(
     "--calibration",
@@ -41,32 +48,45 @@ __all__ = ["pack"]
 @json_option
 def pack(
     source: str,
-    bits: float,
+    bits: float | None,
+    keep_codes: bool,
     out: Path,
     calibration: Path | None,
     recovery: Path | None,
     as_json: bool,
 ) -> None:
     """Pack SOURCE so that a weight of its layers takes BITS on average, scales included."""
+    if keep_codes and (bits is not None or calibration is not None):
+        raise UsageError(
+            "--keep-codes chooses no codes", hint="leave --bits and --calibration away"
+        )
     if out.exists():
         raise UsageError(f"{out} is there already", hint="name a folder that is not")
     threads = Settings.load().settings.device_threads
     set_openmp_here(threads)
     import torch
 
-    from inference.packing.calibration import bundled_text
-    from inference.packing.pack import pack as packed_of
-
     torch.set_num_threads(threads)
     model = Catalog(Folders.standard().models).find(source)
-    text = load_text_model(model.path)
-    prose = _read(calibration) if calibration else bundled_text()
-    result = packed_of(model.path, text, prose, bits=bits, say=say)
+    if keep_codes:
+        from inference.packing.kept import keep_codes as kept
+
+        result = kept(model.path, say=say)
+    else:
+        result = _rounded(model, bits or SMALL, calibration)
     facts = _write(out.absolute(), model, result, recovery)
     if as_json:
         emit_json(facts)
     else:
         click.echo(f"{facts['bits_per_weight']:.3f} bits a weight, {facts['bytes'] / 1e6:.1f} MB")
+
+
+def _rounded(model: InstalledModel, bits: float, calibration: Path | None) -> "Packed":
+    from inference.packing.calibration import bundled_text
+    from inference.packing.pack import pack as packed_of
+
+    prose = _read(calibration) if calibration else bundled_text()
+    return packed_of(model.path, load_text_model(model.path), prose, bits=bits, say=say)
 
 
 def _read(path: Path) -> str:
