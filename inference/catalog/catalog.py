@@ -18,6 +18,7 @@ from inference.catalog.staging import FreeBytes, free_bytes, require_space, stag
 from inference.catalog.weighing import Weighed, weigh
 from inference.catalog.wheels import PipDownload, WheelDownload
 from inference.formats import locate
+from inference.formats.packed import WEIGHTS
 from lanai.errors import ChecksumMismatch, ModelError, ModelFormatError, ModelNotFound
 
 __all__ = ["Catalog"]
@@ -88,8 +89,8 @@ class Catalog:
     def pull(self, name: str, *, progress: Progress | None = None) -> InstalledModel:
         """Install ``name``: a catalog model, ``organization/name``, a folder or a ``.gguf`` file.
 
-        1  a sound installed model is returned at once; a file or folder that has changed since is
-           installed anew
+        1  a sound installed model is returned at once; a file or folder that has changed since,
+           and a model the catalog lists with other weights now, is installed anew
         2  check that there is room
         3  wait for another pull of the same name, and look again
         4  fetch the files; a catalog model's digest is checked as they come
@@ -101,7 +102,9 @@ class Catalog:
         """
         target = self._folder / folder_name(own_name(name))
         if not looks_local(name) and (model := _sound(target)) is not None:  # 1
-            return model
+            entry = load_entries().get(name)
+            if entry is None or entry.sha256 == model.sha256:
+                return model
         order = recipe(name, wheels=self._wheels, hub=self._hub, installed=self.installed())
         space = require_space(self._folder, order.peak_bytes(), self._free)  # 2
         with space, staging(target) as stage:  # 3
@@ -151,7 +154,7 @@ def _assembled(order: Recipe, folder: Path, file: str | None) -> InstalledModel:
     return InstalledModel(
         name=order.name,
         path=folder,
-        format="huggingface" if file is None else "gguf",
+        format="huggingface" if file is None else _format(file),
         file=file,
         chat_form=order.chat_form,
         architecture=counted.architecture,
@@ -163,6 +166,10 @@ def _assembled(order: Recipe, folder: Path, file: str | None) -> InstalledModel:
         license=counted.license if entry is None else entry.license,
         source=order.source,
     )
+
+
+def _format(file: str) -> str:
+    return "packed" if file == WEIGHTS else "gguf"
 
 
 def _as_listed(counted: Weighed, parameters: int, weight_bytes: int) -> bool:

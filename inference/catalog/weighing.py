@@ -10,6 +10,7 @@ from typing import Any, Final
 from inference.catalog.installed import weight_files
 from inference.formats.gguf_file import GgufFile
 from inference.formats.huggingface import HuggingFaceFolder
+from inference.formats.packed import WEIGHTS, PackedFile
 from lanai.errors import ModelFormatError
 
 __all__ = ["Weighed", "weigh"]
@@ -33,11 +34,16 @@ class Weighed:
 
 
 def weigh(folder: Path, file: str | None) -> Weighed:
-    """Count a GGUF ``file`` in ``folder``, or a Hugging Face folder when it is ``None``.
+    """Count a GGUF or packed ``file`` in ``folder``, or a Hugging Face folder when it is ``None``.
 
     Raises ``ModelFormatError`` for files that are damaged or hold no weights.
     """
-    counted = _huggingface(folder) if file is None else _gguf(folder / file)
+    if file is None:
+        counted = _huggingface(folder)
+    elif file == WEIGHTS:
+        counted = _packed(folder / file)
+    else:
+        counted = _gguf(folder / file)
     if not counted.parameters:
         raise ModelFormatError(f"{folder} holds no weights")
     return counted
@@ -51,6 +57,17 @@ def _gguf(path: Path) -> Weighed:
         parameters=sum(math.prod(tensor.shape) for tensor in tensors),
         weight_bytes=sum(tensor.bytes for tensor in tensors),
         license=opened.text("general.license") or UNKNOWN_LICENSE,
+    )
+
+
+def _packed(path: Path) -> Weighed:
+    opened = PackedFile.open(path)
+    of_matrices = sum(math.prod(matrix.shape) for matrix in opened.matrices.values())
+    return Weighed(
+        architecture=opened.config.architecture,
+        parameters=of_matrices + sum(vector.size for vector in opened.vectors.values()),
+        weight_bytes=path.stat().st_size,  # what says how to read them is counted too
+        license=UNKNOWN_LICENSE,
     )
 
 

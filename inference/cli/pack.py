@@ -1,6 +1,6 @@
 """``lanai models pack``: a source model to a packed folder."""
 
-import hashlib
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,7 +10,9 @@ from inference.adapters import BaseModel
 from inference.catalog import Catalog, InstalledModel
 from inference.catalog.adapting import attach_adapter
 from inference.catalog.installed import write_manifest
+from inference.catalog.progress import silent
 from inference.catalog.staging import staging
+from inference.cli.bar import progress_bar
 from inference.openmp import set_openmp_here
 from inference.text import load_text_model
 from lanai.cli.output import emit_json, json_option, say
@@ -71,7 +73,8 @@ def pack(
     if keep_codes:
         from inference.packing.kept import keep_codes as kept
 
-        result = kept(model.path, say=say)
+        with progress_bar(of_bytes=False) as progress:
+            result = kept(model.path, progress=partial(progress or silent, "packing"))
     else:
         result = _rounded(model, bits or SMALL, calibration)
     facts = _write(out.absolute(), model, result, recovery)
@@ -100,49 +103,13 @@ def _write(
     out: Path, source: InstalledModel, result: "Packed", recovery: Path | None
 ) -> dict[str, Any]:
     """The folder appears whole or not at all. Gives the keys of CONTRACTS."""
-    from inference.formats.packed import WEIGHTS, write_packed
-    from inference.text.model import read_parts
-    from inference.text.packed_text import write_packed_text
+    from inference.packing.folder import fill_folder, packing_facts
 
     with staging(out) as stage:
-        write_packed(
-            stage.folder / WEIGHTS, result.config, result.group, result.matrices, result.vectors
-        )
-        write_packed_text(stage.folder, read_parts(source.path))
-        weights = (stage.folder / WEIGHTS).read_bytes()
-        manifest = InstalledModel(
-            name=out.name,
-            path=stage.folder,
-            format="packed",
-            file=WEIGHTS,
-            chat_form=source.chat_form,
-            architecture=source.architecture,
-            parameters=source.parameters,
-            bits_per_weight=round(len(weights) * 8 / source.parameters, 4),
-            bytes=len(weights),
-            sha256=hashlib.sha256(weights).hexdigest(),
-            license=source.license,
-            source=f"packed:{source.name}@sha256:{source.sha256}",
-        )
+        manifest = fill_folder(stage.folder, out.name, source, result)
         if recovery is not None:
             base = BaseModel(digests=frozenset({manifest.sha256, source.sha256}))
             manifest = attach_adapter(manifest, recovery, result.config, base)
         write_manifest(manifest)
         stage.commit()
-    return _facts(manifest, result)
-
-
-def _facts(manifest: InstalledModel, result: "Packed") -> dict[str, Any]:
-    body = [m for name, m in result.matrices.items() if name.startswith("layers.")]
-    weights = sum(m.shape[0] * m.shape[1] for m in body)
-    return {
-        "name": manifest.name,
-        "bits_per_weight": manifest.bits_per_weight,
-        "body_bits_per_weight": round(sum(m.bytes for m in body) * 8 / weights, 4),
-        "bytes": manifest.bytes,
-        "sha256": manifest.sha256,
-        "per_tensor": {
-            name: {"bits": m.bits, "shape": list(m.shape), "bytes": m.bytes}
-            for name, m in result.matrices.items()
-        },
-    }
+    return packing_facts(manifest, result)

@@ -28,7 +28,7 @@ from inference.packing.body import BODY
 from inference.packing.quantizer import Grid, Quantized, Way
 from lanai.errors import UnsupportedModel, UsageError
 
-__all__ = ["KEPT", "keep_codes", "kept_grid"]
+__all__ = ["KEPT", "keep_codes", "kept_grid", "layer_matrices"]
 
 KEPT: Final = Way(bits=4, group=GRID_GROUP, offsets=True)
 _STEP: Final = 16  # palette units of one code
@@ -37,8 +37,10 @@ _FURTHEST: Final = 127
 _MOST: Final = 255
 
 
-def keep_codes(source: Path, *, say: Callable[[str], None]) -> Packed:
+def keep_codes(source: Path, *, progress: Callable[[int, int], None]) -> Packed:
     """The packed form of ``source``; matrices that lie on no grid take 8 bits.
+
+    ``progress`` hears layers done, of all.
 
     Raises ``UnsupportedModel`` for a family the kernels do not run and ``UsageError`` for a source
     without any 4-bit matrix.
@@ -49,18 +51,18 @@ def keep_codes(source: Path, *, say: Callable[[str], None]) -> Packed:
     packed = Packed(config=config, group=GRID_GROUP)
     kept = 0
     for index in range(config.layers):
-        for name, matrix in _body(config, weights, index):
+        for name, matrix in layer_matrices(config, weights, index):
             if isinstance(matrix, GridMatrix):
                 packed.matrices[name] = packed_matrix(kept_grid(matrix), KEPT)
                 kept += 1
             else:
                 packed.matrices[name] = plain_matrix(matrix.dense(), GRID_GROUP)
+        progress(index + 1, config.layers)
     if not kept:
         raise UsageError(
             "the source has no 4-bit codes to keep", hint="pack it with --bits, or take a Q4 GGUF"
         )
     add_ends(packed, weights)
-    say(f"{kept} matrices keep their codes, {len(packed.matrices) - kept} take 8 bits")
     return packed
 
 
@@ -81,7 +83,10 @@ def kept_grid(matrix: GridMatrix) -> Quantized:
 def _nearest_codes(matrix: GridMatrix, grid: Grid) -> Tensor:
     """uint8, (rows, columns): the source's own but where the step had to widen."""
     steps, shifts = grid.by_column(matrix.shape[1], GRID_GROUP)
-    codes = (matrix.dense() / steps - shifts) / _STEP + _MIDDLE
+    # Not GridMatrix.dense: where it fuses multiplication and addition, others may not.
+    weight = matrix.codes * matrix.scale.repeat_interleave(GRID_GROUP, 1)
+    weight += matrix.minimum.repeat_interleave(GRID_GROUP, 1)
+    codes = (weight / steps - shifts) / _STEP + _MIDDLE
     return codes.round().clamp(0, 15).to(torch.uint8)
 
 
@@ -91,7 +96,7 @@ def _upwards(values: Tensor) -> Tensor:
     return ((bits + 0xFFFF) & ~0xFFFF).view(torch.float32)
 
 
-def _body(
+def layer_matrices(
     config: DecoderConfig, weights: DecoderWeights, index: int
 ) -> Iterator[tuple[str, Matrix]]:
     """(name, matrix) of a layer, as the source holds them."""

@@ -255,9 +255,13 @@ def test_the_shipped_catalog_is_sound() -> None:
     assert {"smollm2-135m-instruct", "smollm2-135m-instruct-source", "gemma-3-270m"} <= set(entries)
     for entry in entries.values():
         assert len(bytes.fromhex(entry.sha256)) == 32
-        assert entry.weight_bytes < entry.bytes < entry.peak_bytes
+        assert entry.weight_bytes <= entry.bytes
+        assert (entry.keeps_codes_of is None) == bool(entry.members)
     assert entries["gemma-3-270m"].chat_form == "few_shot"
-    assert entries["smollm2-135m-instruct"].bits_per_weight == pytest.approx(5.7437)
+    assert entries["smollm2-135m-instruct-source"].bits_per_weight == pytest.approx(5.7437)
+    packed = entries["smollm2-135m-instruct"]
+    assert packed.keeps_codes_of == "smollm2-135m-instruct-source"
+    assert packed.bits_per_weight == pytest.approx(5.2814)
 
 
 PIP = """

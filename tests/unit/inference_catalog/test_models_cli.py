@@ -44,13 +44,13 @@ def test_list_names_the_defaults_and_what_is_installed(
 
 
 def test_show_is_honest_about_the_device_model(capsys: pytest.CaptureFixture[str]) -> None:
-    """Before a pull it shows the catalog's facts; the note says what is not there yet."""
+    """Before a pull it shows the catalog's facts; the note says what it is packed of."""
     assert run(["models", "show", "smollm2-135m-instruct", "--json"]) == 0
     row = printed(capsys)
     assert row.keys() >= KEYS
     assert not row["installed"]
-    assert row["bits_per_weight"] == pytest.approx(5.7437)
-    assert "not packed to 3.5 bits yet" in row["note"]
+    assert row["bits_per_weight"] == pytest.approx(5.2814)
+    assert "packed here of smollm2-135m-instruct-source" in row["note"]
 
 
 def test_rm_removes_and_then_knows_nothing(model: str, capsys: pytest.CaptureFixture[str]) -> None:
