@@ -161,7 +161,8 @@ def open_weights(path: Path) -> tuple[DecoderConfig, DecoderWeights, bool]:
         return config, DecoderWeights.of_gguf(GgufSource(file), config), quantized
     if files.format == "packed":
         packed = PackedFile.open(files.weights)
-        return packed.config, DecoderWeights.of_packed(PackedSource(packed)), False
+        source = PackedSource(packed)
+        return packed.config, DecoderWeights.of_packed(source), source.all_on_grid()
     folder = HuggingFaceFolder.open(files.weights)
     config = config_of_huggingface(folder.config)
     weights = DecoderWeights.of_huggingface(HuggingFaceSource(folder), config)

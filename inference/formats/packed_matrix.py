@@ -17,6 +17,7 @@ __all__ = [
     "TILE",
     "UNIT",
     "PackedMatrix",
+    "by_row",
     "from_bfloat16",
     "pack_codes",
     "padded_columns",
@@ -79,8 +80,12 @@ class PackedMatrix:
 
     def _by_column(self, groups: NDArray[Any]) -> NDArray[np.float32]:
         """(tiles, groups, 16) to (16 * tiles, padded columns)."""
-        by_row = groups.transpose(0, 2, 1).reshape(-1, groups.shape[1])
-        return np.repeat(by_row.astype(np.float32), self.group, axis=1)
+        return np.repeat(by_row(groups), self.group, axis=1)
+
+
+def by_row(groups: NDArray[Any]) -> NDArray[np.float32]:
+    """(tiles, groups, 16) as float32, (16 * tiles, groups)."""
+    return groups.transpose(0, 2, 1).reshape(-1, groups.shape[1]).astype(np.float32)
 
 
 def tiles(rows: int) -> int:

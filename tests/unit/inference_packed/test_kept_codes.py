@@ -6,10 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from inference.matrix import GridMatrix
+from inference.formats.packed import PackedFile
+from inference.formats.packed_matrix import PackedMatrix
+from inference.formats.packed_source import PackedSource
+from inference.matrix import GridMatrix, PlainMatrix
 from inference.packing.assembly import packed_matrix
 from inference.packing.kept import KEPT, kept_grid
 from inference.testing import write_tiny_model
+from inference.testing.random_packed import random_matrix, tiny_config
 from lanai.cli.mount import run
 
 ROWS, COLUMNS = 21, 96
@@ -30,6 +34,13 @@ def grid(*, middle: float = 0.0, seed: int = 1) -> GridMatrix:
 
 def by_column(values: torch.Tensor) -> torch.Tensor:
     return values.repeat_interleave(32, 1)
+
+
+def source_of(matrices: dict[str, PackedMatrix]) -> PackedSource:
+    file = PackedFile(
+        path=Path("none"), config=tiny_config(), group=32, matrices=matrices, vectors={}
+    )
+    return PackedSource(file)
 
 
 def test_codes_stay_what_they_are() -> None:
@@ -54,6 +65,23 @@ def test_the_file_holds_it() -> None:
     packed = packed_matrix(kept, KEPT)
     dense = packed.dense_rows(0, ROWS)
     np.testing.assert_allclose(dense, kept.dense(32).numpy(), rtol=1e-6)
+
+
+def test_without_kernels_it_is_a_grid_again() -> None:
+    """Torch's int4 products get the same codes, steps and minima; other palettes stay numbers."""
+    kept = packed_matrix(kept_grid(grid()), KEPT)
+    random = random_matrix(np.random.default_rng(0), ROWS, COLUMNS, 4, 32, offsets=True)
+    bytes_ = random_matrix(np.random.default_rng(0), ROWS, COLUMNS, 8, 32)
+    source = source_of({"kept": kept, "bytes": bytes_})
+    assert source.all_on_grid()
+    again = source.matrix("kept")
+    assert isinstance(again, GridMatrix)
+    assert torch.equal(again.codes, grid().codes)
+    dense = kept.dense_rows(0, ROWS)
+    np.testing.assert_allclose(again.dense().numpy(), dense, rtol=1e-5, atol=1e-6)
+    other = source_of({"kept": kept, "random": random})
+    assert not other.all_on_grid()
+    assert isinstance(other.matrix("random"), PlainMatrix)
 
 
 @pytest.mark.parametrize("middle", [12.0, -30.0])
