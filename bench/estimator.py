@@ -21,6 +21,7 @@ from bench.evaluation_data import data_option
 from bench.question_sets import Drawn, load
 from device_agent.cli.steps import step_bar
 from device_agent.labelling import Asked, Label, label_one, labelled_of
+from device_agent.measured import measured
 from inference.catalog import Catalog, InstalledModel
 from inference.catalog.entries import load_entries
 from inference.process import ProcessEngine
@@ -93,7 +94,7 @@ def estimator(
 def _measured(model: InstalledModel) -> MeasuredModel:
     """By every catalog name of these weights."""
     names = [name for name, entry in load_entries().items() if entry.sha256 == model.sha256]
-    return MeasuredModel(names=tuple(names or (model.name,)), weights_sha256=model.sha256)
+    return measured(model, *names)
 
 
 def _header(here: InstalledModel, there: InstalledModel) -> dict[str, Any]:

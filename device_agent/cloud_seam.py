@@ -62,6 +62,10 @@ class CloudStatus(Protocol):
     @property
     def model(self) -> str | None: ...
     @property
+    def weights(self) -> str | None:
+        """Digest of the model's folder (hex), as every verified node's release names it."""
+
+    @property
     def context_tokens(self) -> int: ...
     @property
     def reason(self) -> str: ...

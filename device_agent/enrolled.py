@@ -117,6 +117,7 @@ def _seen(status: CloudStatus) -> CloudState:
         tokens_left=tokens_left,
         context_tokens=status.context_tokens or 0,
         model=status.model,
+        folder_sha256=status.weights,
         can=frozenset(Capability) - {Capability.ADAPTER},  # a node knows nothing of the device's
     )
     ready = status.configured and status.reachable and status.verified_nodes > 0 and tokens_left

@@ -11,7 +11,7 @@ from typing import Any, Final
 from lanai.errors import RouteError
 from router.bounds import Claim
 from router.circumstances import Circumstances
-from router.recorded import Asked, Models, Realized, Shadow
+from router.recorded import Asked, Graded, Models, Realized, Shadow
 from router.strict import Fields, Malformed
 from router.utility import Terms
 from router.vocabulary import Destination, Reason, Stage
@@ -107,7 +107,7 @@ class Decision:
     Both are ``None`` when rules alone decided. ``utility``: the terms of that price; ``bound``:
     what the threshold promises, or why it promises nothing. ``decision_us`` is the router's own
     time, a shadow's included. ``id`` and ``realized`` are the agent's: the trace, and what came of
-    it.
+    it. ``graded`` is somebody's word on the answers, given later.
     Fields that default to ``None`` may be missing in older records.
     """
 
@@ -132,6 +132,7 @@ class Decision:
     bound: Claim | None = None
     hedged: bool | None = None
     realized: Realized | None = None
+    graded: Graded | None = None
 
     def __post_init__(self) -> None:
         for verdict in self.rules:
@@ -144,6 +145,10 @@ class Decision:
     def ended(self, trace_id: str, realized: Realized) -> "Decision":
         """The same, with its trace and what came of it."""
         return replace(self, id=trace_id, realized=realized)
+
+    def judged(self, graded: Graded) -> "Decision":
+        """The same, with what somebody found of the answers."""
+        return replace(self, graded=graded)
 
     def to_json_dict(self) -> dict[str, Any]:
         """Plain JSON values; the destination's key is ``route``, as commands print it."""
@@ -223,4 +228,5 @@ _PARTS: Mapping[str, Callable[[Fields], Any]] = {
     "utility": Terms.read,
     "bound": Claim.read,
     "realized": Realized.read,
+    "graded": Graded.read,
 }

@@ -51,12 +51,22 @@ class MeasuredModel:
     names: tuple[str, ...]
     """Catalog names of these weights."""
     weights_sha256: str
+    folder_sha256: str | None = None
+    """Of the model's whole folder: what a node's release names."""
 
-    def is_same(self, name: str | None, weights_sha256: str | None) -> bool:
-        """By hash where it is known, else by name."""
+    def is_same(
+        self, name: str | None, weights_sha256: str | None, folder_sha256: str | None = None
+    ) -> bool:
+        """By a hash where one is known on both sides, else by name."""
         if weights_sha256:
             return weights_sha256 == self.weights_sha256
+        if folder_sha256 and self.folder_sha256:
+            return folder_sha256 == self.folder_sha256
         return name in self.names
+
+    def to_json_dict(self) -> dict[str, Any]:
+        whole = {"folder_sha256": self.folder_sha256} if self.folder_sha256 else {}
+        return {"names": list(self.names), "weights_sha256": self.weights_sha256} | whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +78,7 @@ class MeasuredPair:
         """Were these the models that were measured?"""
         device, cloud = facts.device, facts.cloud
         return self.device.is_same(device.model, device.weights_sha256) and self.cloud.is_same(
-            cloud.model, cloud.weights_sha256
+            cloud.model, cloud.weights_sha256, cloud.folder_sha256
         )
 
 
@@ -181,7 +191,7 @@ class LogisticEstimator:
         return {
             "schema": SCHEMA,
             "pair": {
-                side: {"names": list(model.names), "weights_sha256": model.weights_sha256}
+                side: model.to_json_dict()
                 for side, model in (("device", self.pair.device), ("cloud", self.pair.cloud))
             },
             "predictive": self.predictive,
@@ -268,7 +278,9 @@ def _check_maps(estimator: LogisticEstimator) -> None:
 def _read_model(fields: Fields) -> MeasuredModel:
     names = fields.items("names")
     model = MeasuredModel(
-        names=tuple(str(name) for name in names), weights_sha256=fields.text("weights_sha256")
+        names=tuple(str(name) for name in names),
+        weights_sha256=fields.text("weights_sha256"),
+        folder_sha256=fields.text("folder_sha256") if fields.has("folder_sha256") else None,
     )
     fields.done()
     return model

@@ -46,6 +46,8 @@ class CloudFacts:
     context_tokens: int = 0
     model: str | None = None
     weights_sha256: str | None = None
+    folder_sha256: str | None = None
+    """Of the whole model folder, as verified releases name it."""
     can: frozenset[Capability] = EVERYTHING
 
 
@@ -99,6 +101,7 @@ class RequestFacts:
             device_s=standing.device_s,
             cloud_s=standing.cloud_s,
             drifted=standing.drifted,
+            refuted=standing.refuted,
         )
 
 

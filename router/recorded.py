@@ -7,7 +7,7 @@ from router.facts import RequestFacts
 from router.strict import Fields, Malformed
 from router.vocabulary import DataClass, Destination, Finding, Mode, Reason
 
-__all__ = ["Asked", "Models", "Realized", "Shadow"]
+__all__ = ["Asked", "Graded", "Models", "Realized", "Shadow"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,10 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Models:
-    """The pair the request was about: hashes where they are known, the cloud's name else."""
+    """The pair the request was about: hashes where they are known, the cloud's name else.
+
+    The cloud's is that of the model's folder, which verified releases name.
+    """
 
     device_sha256: str | None
     cloud_sha256: str | None
@@ -77,7 +80,7 @@ class Models:
     def of(cls, facts: RequestFacts) -> "Models":
         return cls(
             device_sha256=facts.device.weights_sha256,
-            cloud_sha256=facts.cloud.weights_sha256,
+            cloud_sha256=facts.cloud.weights_sha256 or facts.cloud.folder_sha256,
             cloud=facts.cloud.model,
         )
 
@@ -128,6 +131,27 @@ class Realized:
         )
         given.done()
         return realized
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graded:
+    """What somebody found of the answers afterwards; ``None``: that side's is not known."""
+
+    device_good: bool | None
+    cloud_good: bool | None
+
+    def to_json_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def read(cls, given: Fields) -> "Graded":
+        """Raises ``Malformed``."""
+        graded = cls(
+            device_good=given.optional_flag("device_good"),
+            cloud_good=given.optional_flag("cloud_good"),
+        )
+        given.done()
+        return graded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,8 +26,9 @@ class VerifiedNode:
     """A node that passed every step of `NodeVerifier.verify`. Nothing else can build one.
 
     ``evidence_kind`` names the kinds of evidence that were judged, ascending, joined by ``+``.
-    ``measurement`` is the release's digest (hex), ``checkpoint_hash`` the SHA-256 of the text of
-    the checkpoint, ``checkpoint_note`` the signed note it came in. Times are unix seconds.
+    ``measurement`` is the release's digest (hex), ``weights`` its digest of the model's folder,
+    ``checkpoint_hash`` the SHA-256 of the text of the checkpoint, ``checkpoint_note`` the signed
+    note it came in. Times are unix seconds.
     """
 
     node_id: bytes
@@ -36,6 +37,7 @@ class VerifiedNode:
     tls_spki_sha256: bytes
     evidence_kind: str
     measurement: str
+    weights: str
     model: str
     context_tokens: int
     checkpoint: Checkpoint
@@ -135,6 +137,7 @@ class NodeVerifier:
             tls_spki_sha256=certificate.spki_sha256,
             evidence_kind="+".join(sorted(claims.kind for claims in judged)),
             measurement=bundle.release.digest(),
+            weights=bundle.release.weights,
             model=bundle.release.model,
             context_tokens=bundle.release.context_tokens,
             checkpoint=checkpoint,

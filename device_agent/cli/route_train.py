@@ -56,8 +56,9 @@ def train(
     and the hashes of both models; the router refuses it for any other pair.
     """
     from device_agent.grading import own_grader, read_questions
+    from device_agent.measured import measured
     from inference.catalog import Catalog
-    from router import LogisticEstimator, MeasuredModel, MeasuredPair, Policy
+    from router import LogisticEstimator, MeasuredPair, Policy
     from router.training import train as fit
 
     questions = read_questions(data, own_grader(grader) if grader else None)
@@ -67,10 +68,7 @@ def train(
     with step_bar("fitting") as progress:
         estimator, figures = fit(
             labelled,
-            MeasuredPair(
-                device=MeasuredModel(names=(here.name,), weights_sha256=here.sha256),
-                cloud=MeasuredModel(names=(there.name,), weights_sha256=there.sha256),
-            ),
+            MeasuredPair(device=measured(here), cloud=measured(there)),
             quantization=f"{here.format} {here.bits_per_weight:.2f} bits",
             price=Policy.load().escalate_above_benefit,
             provenance={"date": datetime.date.today().isoformat(), "max_tokens": max_tokens},

@@ -1,6 +1,6 @@
 """What is known of the cluster, put into words."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from device_agent.cloud.tally import Counts
 from device_agent.cloud.values import CloudStatus
@@ -25,11 +25,18 @@ def status_of(
         most_nodes=counts.most_nodes,
         tokens_left=tokens_left,
         tokens_lost=counts.tokens_lost,
-        model=nodes[0].model if nodes else None,
+        model=_agreed(node.model for node in nodes),
+        weights=_agreed(node.weights for node in nodes),
         context_tokens=min((node.context_tokens for node in nodes), default=0),
         reason=reason,
         hint=hint,
     )
+
+
+def _agreed(values: Iterable[str]) -> str | None:
+    """What all say, if they all say the same."""
+    said = set(values)
+    return said.pop() if len(said) == 1 else None
 
 
 def _reason(

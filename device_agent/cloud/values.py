@@ -22,6 +22,9 @@ class CloudStatus:
     tokens_lost: int
     """Tokens that left the wallet and brought no answer, since the enrolment."""
     model: str | None
+    """None where nodes serve different ones: which would answer is not known."""
+    weights: str | None
+    """Digest of the model's folder (hex), as every verified node's release names it."""
     context_tokens: int
     reason: str
     hint: str | None = None

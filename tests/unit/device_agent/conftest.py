@@ -171,6 +171,7 @@ class Status:
     tokens_left: int | None = 5
     tokens_lost: int = 0
     model: str | None = "big"
+    weights: str | None = None
     context_tokens: int = 4000
     reason: str = "2 verified nodes"
     hint: str | None = None

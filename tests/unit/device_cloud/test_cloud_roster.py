@@ -1,9 +1,13 @@
 """Which nodes the client seals to, and what it does when none may be."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from device_agent.cloud import CheckpointStore
 from device_agent.cloud.roster import MAX_AGE_S, Roster
+from device_agent.cloud.status import status_of
+from device_agent.cloud.tally import Counts
 from device_agent.testing import InMemoryCloud
 from lanai.errors import CloudUnavailable, LogRejected, Rejection, TrustError
 from protos.lanai.v1alpha.gateway_pb2 import FetchResponse
@@ -77,6 +81,17 @@ async def test_a_bad_bundle_is_dropped_and_counted(cloud, roster) -> None:
     assert [node.node_id for node in nodes] == [cloud.nodes[2].key.node_id]
     assert sum(roster.rejections.values()) == 2
     assert roster.refusal is None
+
+
+async def test_the_status_names_the_weights_that_all_nodes_serve(roster) -> None:
+    """As their verified releases do; nothing where they differ, since any may answer."""
+    (first, *rest) = await roster.fresh()
+    status = status_of([first, *rest], None, 1, Counts())
+    assert (status.weights, status.model) == (first.weights, first.model)
+    assert len(first.weights) == 64
+    other = SimpleNamespace(model="other", weights="f" * 64, context_tokens=9)
+    mixed = status_of([first, other], None, 1, Counts())
+    assert (mixed.weights, mixed.model, mixed.verified_nodes) == (None, None, 2)
 
 
 async def test_when_no_node_is_acceptable_nothing_is_sent(cloud, client, asked) -> None:

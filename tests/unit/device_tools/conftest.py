@@ -35,6 +35,7 @@ class Status:
     tokens_left: int | None = 5
     tokens_lost: int = 0
     model: str | None = "big"
+    weights: str | None = None
     context_tokens: int = 4000
     reason: str = "1 verified node"
     hint: str | None = None

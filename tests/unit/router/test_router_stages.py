@@ -1,6 +1,7 @@
 """Stages 1 and 2, falling back, and what the router asks for."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -112,6 +113,19 @@ def test_the_same_weights_under_another_name_are_the_same_model(
     """A hash that matches outweighs a folder that was renamed."""
     facts = make_facts(device={"model": "my-copy", "weights_sha256": "d" * 64})
     assert Router(make_policy(), make_estimator()).begin(facts).eligibility() is None
+
+
+def test_a_cloud_of_the_same_name_is_matched_by_its_folder(make_facts, make_policy, make_estimator):
+    """As verified releases name it; by name alone only where the estimator has no such digest."""
+    plain = make_estimator()
+    cloud = replace(plain.pair.cloud, folder_sha256="f" * 64)
+    estimator = replace(plain, pair=replace(plain.pair, cloud=cloud))
+    router = Router(make_policy(), estimator)
+    assert router.begin(make_facts(cloud={"folder_sha256": "f" * 64})).eligibility() is None
+    other = router.begin(make_facts(cloud={"folder_sha256": "0" * 64})).eligibility()
+    assert (other.reason, other.models.cloud_sha256) == (Reason.NO_ESTIMATOR, "0" * 64)
+    older = Router(make_policy(), plain)
+    assert older.begin(make_facts(cloud={"folder_sha256": "0" * 64})).eligibility() is None
 
 
 def test_needs_are_asked_only_while_a_stage_is_open(opened, seen):
