@@ -57,13 +57,21 @@ class Memory:
 
     def note(self, decision: Decision, router: Router) -> None:
         """Learn from one request as it ended."""
+        now_s = self._clock_s()
+        self._change(lambda seen: seen.after(decision, router.policy, router.estimator, now_s))
+
+    def note_grade(self, decision: Decision, router: Router) -> None:
+        """Learn from what somebody found of its answer."""
+        graded = decision.graded
+        if graded is not None:
+            self._change(lambda seen: seen.graded(decision, graded, router.estimator))
+
+    def _change(self, learn: Callable[[Experience], Experience]) -> None:
         try:
             with self._threads, self._locked():
-                before = self._read()
-                after = before.after(decision, router.policy, router.estimator, self._clock_s())
-                self._seen = after
-                self._write(after)
-        except OSError as error:
+                self._seen = learn(self._read())
+                self._write(self._seen)
+        except (OSError, ValueError) as error:  # a full disk; a number that JSON does not have
             self._count_loss(f"{type(error).__name__}")
 
     def _read(self) -> Experience:

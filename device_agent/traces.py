@@ -117,6 +117,12 @@ class TraceStore:
             )
             _prune(connection, keep)
 
+    def amend(self, trace_id: str, decision: Mapping[str, Any]) -> None:
+        """Put another record in the place of a request's decision. Whole ids only."""
+        row = (json.dumps(decision, allow_nan=False), trace_id)
+        with self._transaction("write") as connection:
+            connection.execute("UPDATE traces SET decision = ? WHERE trace_id = ?", row)
+
     def prune(self, keep: int = KEEP_TRACES, *, before_ns: int = 0) -> int:
         """Drop all but the newest ``keep`` requests, and those begun before ``before_ns`` (since
         1970); return how many went."""

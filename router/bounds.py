@@ -6,7 +6,7 @@ than a bound allows never raises regret, so a decision claims the least α whose
 rule was at least as strict as. Else it claims none, and says why not.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -27,6 +27,8 @@ class NoBound(StrEnum):
     """This policy keeps requests that the calibration would have sent."""
     DRIFTED = "drifted"
     """Requests are no longer like those it was calibrated on."""
+    REFUTED = "refuted"
+    """Graded requests showed more regret than it promises."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +81,18 @@ class Bounds:
         ]
         return min((bound.threshold for bound in fit), default=None)
 
-    def claim(self, price: float | None, category: str | None, *, drifted: bool) -> Claim:
-        """``price``: benefit above which requests are sent; ``None``: none is, whatever it is."""
+    def claim(
+        self,
+        price: float | None,
+        category: str | None,
+        *,
+        drifted: bool,
+        refuted: Collection[float] = (),
+    ) -> Claim:
+        """``price``: benefit above which requests are sent; ``None``: none is, whatever it is.
+
+        ``refuted``: each α that graded requests spoke against; none of them is claimed.
+        """
         known, found = self.known(category), self._of(category)
         if not found:
             return _refused(NoBound.NOT_CALIBRATED, known)
@@ -89,7 +101,10 @@ class Bounds:
         fit = [bound for bound in found if price is not None and -price >= bound.threshold]
         if not fit:
             return _refused(NoBound.LOOSER, known)
-        best = min(fit, key=lambda bound: bound.alpha)
+        standing = [bound for bound in fit if bound.alpha not in refuted]
+        if not standing:
+            return _refused(NoBound.REFUTED, known)
+        best = min(standing, key=lambda bound: bound.alpha)
         return Claim(alpha=best.alpha, delta=best.delta, category=known, refused=None)
 
     def _of(self, category: str | None) -> Sequence[KeepBound]:

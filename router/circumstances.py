@@ -52,6 +52,8 @@ class Standing:
     """Seconds a whole answer usually takes on each side."""
     drifted: bool = False
     """The signals are no longer like those the bound was calibrated on."""
+    refuted: tuple[float, ...] = ()
+    """Each α that graded requests speak against."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +76,7 @@ class Circumstances:
     device_s: float | None = None
     cloud_s: float | None = None
     drifted: bool = False
+    refuted: tuple[float, ...] = ()
 
     @property
     def scarcity(self) -> float:
@@ -81,7 +84,10 @@ class Circumstances:
 
     def to_json_dict(self) -> dict[str, Any]:
         """Only what is known: most devices tell little."""
-        values = asdict(self) | {"session_on": self.session_on.value if self.session_on else None}
+        values = asdict(self) | {
+            "session_on": self.session_on.value if self.session_on else None,
+            "refuted": list(self.refuted) or None,
+        }
         return {name: value for name, value in values.items() if value is not None}
 
     @classmethod
@@ -109,6 +115,7 @@ _READ = {
         ("input_tokens", "max_output_tokens", "history_tokens", "quota"), Fields.integer
     ),
     **dict.fromkeys(("charging", "online", "drifted"), Fields.flag),
+    "refuted": Fields.numbers,
     **dict.fromkeys(
         ("battery", "heat", "weight", "money_left", "device_s", "cloud_s"), Fields.number
     ),

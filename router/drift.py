@@ -2,25 +2,28 @@
 
     * ``DriftMonitor`` compares recent values of a signal with the calibration's, by Kolmogorov and
       Smirnov's distance, without grades.
-    * ``RegretMonitor`` counts graded regrets, and says when α itself has become implausible.
+    * ``RegretWatch`` counts graded regrets, and says when α itself has become implausible.
 
 A bound is void while either says so. Monitors hold the latest values only; no clock, no content.
 """
 
 import math
-from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lanai.errors import UsageError
-from router.guarantee import upper_bound
 
-__all__ = ["Drift", "DriftMonitor", "RegretMonitor"]
+__all__ = ["FEWEST", "WINDOW", "Drift", "DriftMonitor", "RegretWatch"]
 
 FEWEST = 30
+WINDOW = 200
+FALSE_ALARM = 0.001
+"""Probability of an alarm per window while nothing has changed."""
+STEPS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2)
+"""Rates that are held against α, as parts of the way from α to 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +49,8 @@ class DriftMonitor:
         self,
         reference: NDArray[np.float64],
         *,
-        window: int = 200,
-        false_alarm: float = 0.001,
+        window: int = WINDOW,
+        false_alarm: float = FALSE_ALARM,
         recent: Sequence[float] = (),
     ) -> None:
         """``recent``: the window as an earlier monitor of the same reference left it."""
@@ -87,16 +90,42 @@ class DriftMonitor:
         return float(np.abs(shares[0] - shares[1]).max())
 
 
-class RegretMonitor:
-    """The latest ``window`` graded requests: is a regret of at most α still plausible?"""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegretWatch:
+    """One claim, that regret per request is at most ``alpha``, against graded requests.
 
-    def __init__(self, *, alpha: float, delta: float, window: int = 500) -> None:
-        self._alpha, self._delta = alpha, delta
-        self._recent: deque[bool] = deque(maxlen=window)
+    A test by betting (Waudby-Smith and Ramdas 2020, arXiv:2010.09686): the likelihood of a larger
+    rate over that of α, averaged over some rates, is a martingale at most while the claim is true,
+    so that by Ville's inequality it ever passes 1 / ``FALSE_ALARM`` with that probability at most,
+    however often one looks. It is begun anew with every window, so that what was long ago does not
+    hide what is now. A claim once refuted stays so: a new calibration makes a new one.
+    """
 
-    def observe(self, regret: bool) -> bool:
-        """Is α refuted at confidence 1 − δ? (The lower Clopper–Pearson bound is above it.)"""
-        self._recent.append(regret)
-        count = len(self._recent)
-        kept_well = count - sum(self._recent)
-        return 1 - upper_bound(kept_well, count, self._delta) > self._alpha
+    alpha: float
+    graded: int = 0
+    """Of this window."""
+    regrets: int = 0
+    windows: int = 0
+    """That were full, and refuted nothing."""
+    refuted: bool = False
+
+    def observed(self, regret: bool) -> "RegretWatch":
+        """After one more graded request."""
+        more = replace(self, graded=self.graded + 1, regrets=self.regrets + regret)
+        if self.refuted or more._wealth > math.log(1 / FALSE_ALARM):
+            return replace(more, refuted=True)
+        if more.graded < WINDOW:
+            return more
+        return RegretWatch(alpha=self.alpha, windows=self.windows + 1)
+
+    @property
+    def _wealth(self) -> float:
+        """ln of the mean likelihood ratio."""
+        kept_well, alpha = self.graded - self.regrets, self.alpha
+        rates = [alpha + (1 - alpha) * part for part in STEPS]
+        logs = [
+            self.regrets * math.log(rate / alpha) + kept_well * math.log((1 - rate) / (1 - alpha))
+            for rate in rates
+        ]
+        most = max(logs)
+        return most + math.log(sum(math.exp(each - most) for each in logs) / len(logs))

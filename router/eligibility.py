@@ -6,8 +6,8 @@ from lanai.errors import NoRoute
 from router.decision import EXTERNAL_RULE, RuleVerdict
 from router.facts import RequestFacts
 from router.rules import Rule
-from router.sentences import HINTS
 from router.vocabulary import Destination, External, Mode, Reason
+from router.words import HINTS
 
 __all__ = ["Eligibility", "judge"]
 

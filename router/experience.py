@@ -1,4 +1,4 @@
-"""What past requests left behind: λ and purse, usual seconds, drift. Numbers only.
+"""What past requests left behind: λ and purse, usual seconds, drift, grades. Numbers only.
 
 A pure value: the agent keeps it in a file, and tells it every decision with what it came to.
 """
@@ -12,8 +12,10 @@ from router.circumstances import Standing
 from router.decision import Decision
 from router.drift import FEWEST, Drift, DriftMonitor
 from router.estimator import Estimator
+from router.grades import Grades
 from router.pacing import Pace
 from router.policy import Policy
+from router.recorded import Graded
 from router.strict import Fields, Malformed
 from router.vocabulary import Destination
 
@@ -72,7 +74,7 @@ class Watch:
         """Raises ``Malformed``."""
         watch = cls(
             estimator=fields.text("estimator"),
-            recent=tuple(Fields({"recent": v}).number("recent") for v in fields.items("recent")),
+            recent=fields.numbers("recent"),
             windows=fields.integer("windows"),
             alarms=fields.integer("alarms"),
             distance=fields.optional_number("distance"),
@@ -90,6 +92,7 @@ class Experience:
     device_s: float | None = None
     cloud_s: float | None = None
     watch: Watch | None = None
+    grades: Grades | None = None
     requests: int = 0
     wasted: int = 0
     """Sealed calls that were opened ahead and not needed."""
@@ -105,6 +108,7 @@ class Experience:
             device_s=self.device_s,
             cloud_s=self.cloud_s,
             drifted=watch.drifted if (watch := self._watch(estimator)) else False,
+            refuted=self.grades_of(estimator).refuted if estimator else (),
         )
 
     def after(
@@ -126,6 +130,21 @@ class Experience:
         if decision.destination is Destination.EXTERNAL:
             return learned  # never weighed
         return replace(learned, cloud_s=_usual(self.cloud_s, realized.seconds))
+
+    def graded(
+        self, decision: Decision, graded: Graded, estimator: Estimator | None
+    ) -> "Experience":
+        """``decision``'s answers were judged."""
+        if estimator is None:
+            return self
+        return replace(self, grades=self.grades_of(estimator).observed(decision, graded))
+
+    def grades_of(self, estimator: Estimator) -> Grades:
+        """Of this estimator's claims; another's say nothing of them."""
+        known = self.grades
+        if known is not None and known.estimator == estimator.digest:
+            return known
+        return Grades(estimator=estimator.digest)
 
     def _paced(self, money: float, policy: Policy, now_s: float) -> Pace | None:
         if (budget := policy.budget) is None:
@@ -153,6 +172,7 @@ class Experience:
             "device_s": self.device_s,
             "cloud_s": self.cloud_s,
             "watch": self.watch.to_json_dict() if self.watch else None,
+            "grades": self.grades.to_json_dict() if self.grades else None,
             "requests": self.requests,
             "wasted": self.wasted,
         }
@@ -168,6 +188,7 @@ class Experience:
             device_s=fields.optional_number("device_s"),
             cloud_s=fields.optional_number("cloud_s"),
             watch=None if (part := fields.part("watch")) is None else Watch.read(part),
+            grades=None if (part := fields.part("grades")) is None else Grades.read(part),
             requests=fields.integer("requests"),
             wasted=fields.integer("wasted"),
         )

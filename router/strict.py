@@ -109,6 +109,10 @@ class Fields:
             raise Malformed(self.named(key), "must be a list")
         return tuple(value)
 
+    def numbers(self, key: str) -> tuple[float, ...]:
+        """A list of finite numbers."""
+        return tuple(self._again(key, value).number(key) for value in self.items(key))
+
     def fields(self, key: str) -> "Fields":
         return Fields(self.take(key), self.named(key))
 

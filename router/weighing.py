@@ -54,7 +54,10 @@ def weigh(
         terms=terms,
         price=price,
         claim=estimator.bounds.claim(
-            None if kept_for_money else price, category, drifted=seen.drifted
+            None if kept_for_money else price,
+            category,
+            drifted=seen.drifted,
+            refuted=seen.refuted,
         ),
     )
 

@@ -1,12 +1,16 @@
 """``lanai route status``: what the next decision starts from."""
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from lanai.cli.output import emit_json, json_option
 from lanai.folders import Folders
+
+if TYPE_CHECKING:
+    from router.estimator import Estimator
+    from router.experience import Experience
 
 __all__ = ["status"]
 
@@ -52,6 +56,7 @@ def status(as_json: bool) -> None:
             "alarms": watch.alarms,
             "waiting": len(watch.recent),
         },
+        "grades": _grades(experience, router.estimator),
         "at": time.time(),
     }
     if as_json:
@@ -71,6 +76,29 @@ def _say(found: dict[str, Any]) -> None:
     known = [f"{name} {value}" for name, value in found["device"].items() if value is not None]
     click.echo(f"{'hardware':<12} {', '.join(known) or 'nothing is known'}")
     click.echo(f"{'drift':<12} {_drift(found['drift'])}")
+    for row in found["grades"]:
+        said = f"regret of {row['alpha']:g}"
+        click.echo(f"{said:<12} {_graded(row)}")
+
+
+def _grades(experience: "Experience", estimator: "Estimator | None") -> list[dict[str, Any]]:
+    """Of each claim of this estimator that somebody graded requests under."""
+    watches = experience.grades_of(estimator).watches if estimator else ()
+    return [
+        {
+            "alpha": watch.alpha,
+            "graded": watch.graded,
+            "regrets": watch.regrets,
+            "windows": watch.windows,
+            "refuted": watch.refuted,
+        }
+        for watch in watches
+    ]
+
+
+def _graded(row: dict[str, Any]) -> str:
+    word = "refuted: claimed no more" if row["refuted"] else "not refuted"
+    return f"{word} ({row['regrets']} regrets in the last {row['graded']})"
 
 
 def _drift(drift: dict[str, Any] | None) -> str:

@@ -20,6 +20,7 @@ from router.policy_parts import Budget, Costs, Guarantee
 from router.recorded import Realized
 from router.strict import Malformed
 from router.vocabulary import Destination
+from router.words import NO_BOUND
 
 SHIPPED = resources.files("router").joinpath("default_policy.toml").read_text(encoding="utf-8")
 BUDGET = Budget(money_per_day=20.0)
@@ -211,13 +212,14 @@ def test_a_bound_of_the_category_is_its_own(decided):
         ({}, {"bounds": BOUNDS}, {"escalate_above_benefit": 0.5}, NoBound.LOOSER),
         ({}, {"bounds": BOUNDS, "predictive": False}, {}, NoBound.LOOSER),
         ({"standing": Standing(drifted=True)}, {"bounds": BOUNDS}, {}, NoBound.DRIFTED),
+        ({"standing": Standing(refuted=(0.2,))}, {"bounds": BOUNDS}, {}, NoBound.REFUTED),
     ],
 )
 def test_no_bound_is_claimed_where_none_holds(decided, facts, estimator, policy, refused):
-    """Not calibrated, looser than calibrated, or drifted: said in the record and in words."""
+    """Not calibrated, looser, drifted or refuted: said in the record and in words."""
     decision = decided(facts, estimator, entropy=1.0, **policy)
     assert (decision.bound.alpha, decision.bound.refused) == (None, refused)
-    assert f"No bound of regret is claimed: {refused}." in decision.explain()
+    assert f"No bound of regret is claimed: {NO_BOUND[refused]}." in decision.explain()
 
 
 @pytest.mark.parametrize("predictive", [True, False])
