@@ -4,6 +4,7 @@ import click
 
 from device_agent.cli.route_calibrate import calibrate
 from device_agent.cli.route_eval import evaluate
+from device_agent.cli.route_grade import grade
 from device_agent.cli.route_replay import replay
 from device_agent.cli.route_status import status
 from device_agent.cli.route_train import train
@@ -25,6 +26,7 @@ route.add_command(calibrate)
 route.add_command(train)
 route.add_command(replay)
 route.add_command(status)
+route.add_command(grade)
 
 
 @route.command()
