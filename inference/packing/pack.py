@@ -4,7 +4,8 @@ Plan of ``pack``:
     1. the source in float32, the calibration text in windows
     2. sensitivity of every matrix, and what each number of bits would cost it: the allocation
     3. layer by layer, with the stream that the packed layers before it give: moments of what
-       enters each matrix, quantization with them, and on through the rounded matrix
+       enters each matrix, quantization with them, and on through the rounded matrix. A matrix that
+       lies on a 4-bit grid of 32 columns keeps its codes if it gets that way of holding it
     4. embeddings (and a head of its own) in 8 bits, norms as they are
 """
 
@@ -21,10 +22,12 @@ from inference.cache import Cache
 from inference.decoder import Decoder, Layer
 from inference.linear import DenseLinear
 from inference.loading import load_source
+from inference.matrix import GridMatrix
 from inference.packing.allocation import Option, allocate
 from inference.packing.assembly import Packed, add_ends, packed_matrix, qkv_biases
 from inference.packing.body import BODY, body_matrices, group_of, size_in_bits, ways
 from inference.packing.calibration import second_moments, windows
+from inference.packing.kept import KEPT, kept_grid, layer_matrices
 from inference.packing.quantizer import Way, quantize, rough_error
 from inference.packing.sensitivity import sensitivity
 from inference.text import TextModel
@@ -37,13 +40,24 @@ BACKWARD_WINDOWS: Final = 6
 Say = Callable[[str], None]
 
 
-def pack(source: Path, text: TextModel, calibration: str, *, bits: float, say: Say) -> Packed:
-    """``bits``: what a weight of the layers' matrices may take on average, scales included."""
+def pack(
+    source: Path,
+    text: TextModel,
+    calibration: str,
+    *,
+    bits: float,
+    group: int | None = None,
+    say: Say,
+) -> Packed:
+    """``bits``: what a weight of the layers' matrices may take on average, scales included.
+
+    ``group``: columns that share a scale, 64 where that fits unless it is given.
+    """
     decoder, weights = load_source(source, precision="float32")  # 1
     if decoder.config.sandwich_norms:
         raise UnsupportedModel("this family cannot be packed yet", hint="families: llama, qwen")
     pieces = windows(text, calibration, WINDOWS)
-    packer = _Packer(decoder, weights, say)
+    packer = _Packer(decoder, weights, group or group_of(decoder.config), say)
     with torch.no_grad():
         packer.allocate(for_slopes(pieces), bits)  # 2
         packer.layers([decoder.embedding(ids) for ids in pieces])  # 3
@@ -57,11 +71,11 @@ def for_slopes(pieces: Sequence[Tensor]) -> Sequence[Tensor]:
 
 
 class _Packer:
-    def __init__(self, decoder: Decoder, weights: DecoderWeights, say: Say) -> None:
+    def __init__(self, decoder: Decoder, weights: DecoderWeights, group: int, say: Say) -> None:
         self._decoder = decoder
         self._weights = weights
         self._say = say
-        self.packed = Packed(config=decoder.config, group=group_of(decoder.config))
+        self.packed = Packed(config=decoder.config, group=group)
         self._ways: dict[str, Way] = {}
 
     def allocate(self, pieces: Sequence[Tensor], bits: float) -> None:
@@ -70,6 +84,7 @@ class _Packer:
         options: dict[str, list[Option]] = {}
         total = 0
         for layer in range(self._decoder.config.layers):
+            grids = self._grids(layer)
             for part in BODY:
                 seen = moments[layer, part]
                 first = 0
@@ -81,7 +96,9 @@ class _Packer:
                         Option(
                             way=way,
                             size=size_in_bits(weight.shape[0], weight.shape[1], way),
-                            cost=rough_error(weight, seen.inputs, slopes, way),
+                            cost=0.0
+                            if way == KEPT and name in grids
+                            else rough_error(weight, seen.inputs, slopes, way),
                         )
                         for way in ways(self.packed.group)
                     ]
@@ -122,10 +139,12 @@ class _Packer:
     ) -> None:
         """Quantize the matrices of ``part`` and put their rounded form in its place."""
         moments = second_moments(inputs)
+        grids = self._grids(index)
         rounded = []
         for name, weight in self._parts(index, part):
             way = self._ways[name]
-            quantized = quantize(weight, moments, way)
+            grid = grids.get(name) if way == KEPT else None
+            quantized = quantize(weight, moments, way) if grid is None else kept_grid(grid)
             self.packed.matrices[name] = packed_matrix(quantized, way)
             rounded.append(quantized.dense(way.group))
         bias = None
@@ -138,6 +157,11 @@ class _Packer:
         # Only this layer's rows are used.
         shapes = [shape if at == index else (1, 1) for at, shape in enumerate(shapes)]
         return Cache(shapes, count, torch.float32, torch.device("cpu"))
+
+    def _grids(self, index: int) -> dict[str, GridMatrix]:
+        """The matrices of a layer whose source is on a 4-bit grid."""
+        matrices = layer_matrices(self._decoder.config, self._weights, index)
+        return {name: matrix for name, matrix in matrices if isinstance(matrix, GridMatrix)}
 
     def _parts(self, index: int, part: str) -> list[tuple[str, Tensor]]:
         """(name, weight) of the matrices that read the same input, in row order."""

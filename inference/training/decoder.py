@@ -101,8 +101,16 @@ class TrainableDecoder:
             raise UsageError(f"a training sequence has at most {longest} tokens")
         x = self.embedded(ids)
         for index in range(len(self.layers)):
-            x = x + self.attended(index, x, changes)
-            x = x + self.fed(index, x, changes)
+            x = self.block(index, x, changes)
+        return self.final(x)
+
+    def block(self, index: int, x: Tensor, changes: Changes | None = None) -> Tensor:
+        """The residual stream behind layer ``index``, of that before it."""
+        x = x + self.attended(index, x, changes)
+        return x + self.fed(index, x, changes)
+
+    def final(self, x: Tensor) -> Tensor:
+        """States after the final norm, of the stream behind the last layer."""
         return self._norm(x, self.final_norm)
 
     def logits(self, hidden: Tensor) -> Tensor:

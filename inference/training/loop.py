@@ -36,7 +36,7 @@ class TrainingSettings:
     0 measures only.
 
     ``patience``: evaluations without a better held-out loss before it stops. ``tokens``: of a
-    batch. ``final_rate``: what is left of ``rate`` at the end.
+    batch. ``final_rate``: what is left of ``rate`` at the end. ``epsilon``: of AdamW.
     """
 
     rank: int = 16
@@ -49,6 +49,7 @@ class TrainingSettings:
     tokens: int = 2048
     clip: float = 1.0
     weight_decay: float = 0.0
+    epsilon: float = 1e-8
     held_out: float = 0.05
     evaluate_every: int = 25
     patience: int = 4
@@ -158,8 +159,13 @@ class _Run:
         self._settings, self._clock, self._on_progress = settings, clock, on_progress
         self._parameters: list[Tensor] = changes.parameters()
         self._optimizer = torch.optim.AdamW(
-            self._parameters, lr=settings.rate, betas=BETAS, weight_decay=settings.weight_decay
+            changes.groups(settings.rate),
+            betas=BETAS,
+            eps=settings.epsilon,
+            weight_decay=settings.weight_decay,
+            fused=True,
         )
+        self._rates = [float(group["lr"]) for group in self._optimizer.param_groups]
         self._began = clock()
         self.steps = self.tokens = 0
         self.curve: list[Point] = []
@@ -168,8 +174,8 @@ class _Run:
         self._optimizer.zero_grad(set_to_none=True)
         measured = self._loss(self._base, self._changes, batch, backward=True)
         torch.nn.utils.clip_grad_norm_(self._parameters, self._settings.clip)
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._rate()
+        for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = rate * self._share()
         self._optimizer.step()
         self.steps += 1
         self.tokens += batch.tokens
@@ -193,11 +199,12 @@ class _Run:
             shares.append(spent / minutes if minutes else 1.0)
         return min(1.0, max(shares))
 
-    def _rate(self) -> float:
+    def _share(self) -> float:
+        """Of the rates, by now."""
         warm = min(1.0, (self.steps + 1) / max(self._settings.warmup_steps, 1))
         left = self._settings.final_rate
         fallen = left + (1 - left) * (1 + math.cos(math.pi * self.progress())) / 2
-        return self._settings.rate * warm * fallen
+        return warm * fallen
 
     def _note(self, *, loss: float | None = None, held_out: float | None = None) -> Point:
         point = Point(

@@ -70,6 +70,10 @@ class LowRankChanges:
         """In a fixed order."""
         return [*self.a.values(), *self.b.values()]
 
+    def groups(self, rate: float) -> list[dict[str, object]]:
+        """The parameters as an optimizer takes them, each group with its rate."""
+        return [{"params": [*self.a.values(), *self.b.values()], "lr": rate}]
+
     def changed(self, layer: int, group: str, x: Tensor, y: Tensor) -> Tensor:
         names = [f"layers.{layer}.{part}" for part in GROUPS[group]]
         narrow = functional.linear(x, torch.cat([self.a[name] for name in names]).to(x.dtype))

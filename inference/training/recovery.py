@@ -19,7 +19,7 @@ from inference.training.loop import Point, Trained, TrainingSettings, train
 from inference.training.losses import DistillationLoss
 from inference.training.low_rank import LowRankChanges
 
-__all__ = ["FIT_SEQUENCES", "recover"]
+__all__ = ["FIT_SEQUENCES", "begun_anywhere", "pieces", "recover"]
 
 FIT_SEQUENCES = 32
 PIECE = 256
@@ -41,22 +41,22 @@ def recover(
     """
     random = torch.Generator().manual_seed(settings.seed)
     learn, held = split(len(sequences), settings.held_out, random)
-    rows = _begun_anywhere(sequences)
+    rows = begun_anywhere(sequences)
     if begin_with is None:  # 1
         some = rows[learn][:FIT_SEQUENCES]
         begin_with = fit_changes(packed, source, some, rank=settings.rank, on_layer=on_layer)
     return train(  # 2
         packed,
-        _pieces(rows[learn]),
+        pieces(rows[learn]),
         settings,
-        held_out=_pieces(rows[held]),
+        held_out=pieces(rows[held]),
         loss=DistillationLoss(teacher=source),
         changes=begin_with,
         on_progress=on_progress,
     )
 
 
-def _begun_anywhere(sequences: Tensor) -> Tensor:
+def begun_anywhere(sequences: Tensor) -> Tensor:
     """Every second sequence with its halves exchanged, so that it begins within a text.
 
     The first token of a sequence is unlike all others: attention rests on it, and its states are
@@ -67,6 +67,6 @@ def _begun_anywhere(sequences: Tensor) -> Tensor:
     return rows
 
 
-def _pieces(rows: Tensor) -> list[Example]:
+def pieces(rows: Tensor) -> list[Example]:
     """Attention over a short sequence costs less for each token."""
     return [Example.whole(piece) for row in rows for piece in row.split(PIECE)]
