@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from device_agent.blocking import Agent, Session, Stream
     from device_agent.budget import Budget
     from device_agent.departure import Proposal
-    from device_agent.ledger import Disclosure, Ledger
+    from device_agent.disclosure import Disclosure
+    from device_agent.ledger import Ledger
     from device_agent.options import Options
     from device_agent.reply import Receipt, Reply, TextEvent, Usage
     from device_agent.session import AsyncSession, AsyncStream
@@ -82,7 +83,7 @@ _HOME = {
     "DataClass": "router.vocabulary",
     "Decision": "router",
     "Destination": "router.vocabulary",
-    "Disclosure": "device_agent.ledger",
+    "Disclosure": "device_agent.disclosure",
     "FunctionTool": "device_agent.tools",
     "JsonSchema": "inference.guided",
     "Ledger": "device_agent.ledger",
@@ -109,11 +110,13 @@ _HOME = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    home = _HOME.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(home), name)
+if not TYPE_CHECKING:  # a type checker that sees it believes in every name, misspelled ones too
+
+    def __getattr__(name: str) -> Any:
+        home = _HOME.get(name)
+        if home is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(home), name)
 
 
 def __dir__() -> list[str]:

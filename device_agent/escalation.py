@@ -21,7 +21,8 @@ from typing import Any
 
 from device_agent.cloud_seam import Cloud, CloudAsk, CloudFinal, CloudStream, CloudTiming
 from device_agent.departure import told_of
-from device_agent.ledger import Disclosure, Ledger
+from device_agent.disclosure import Disclosure
+from device_agent.ledger import Ledger
 from device_agent.reply import Ending, Receipt
 from device_agent.tracing import RequestTrace, Step
 from inference.engine import FinishReason

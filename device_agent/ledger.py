@@ -12,76 +12,35 @@ line is left that says how many went. The old file stands until the new one is w
 """
 
 import fcntl
-import json
 import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from device_agent.disclosure import (
+    CLOUD,
+    INTENT,
+    OUTCOME,
+    Disclosure,
+    LedgerContents,
+    contents,
+    line_of,
+    without,
+)
 from device_agent.durable_lines import append_line, replace_file
 from lanai.content import Content
 from lanai.errors import LedgerError
 from lanai.folders import Folders, private_folder
 
-__all__ = ["CLOUD", "EXTERNAL", "Disclosure", "Ledger", "LedgerContents", "ledger_path"]
+__all__ = ["Ledger", "ledger_path"]
 
 log = logging.getLogger(__name__)
 
-INTENT, OUTCOME, PRUNED = "intent", "outcome", "pruned"
-CLOUD, EXTERNAL = "cloud", "external"
-DAY_S = 24 * 3600
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Disclosure:
-    """One request that left, or may have left, the device. Times are seconds since 1970.
-
-    ``outcome`` is ``answered``, an error's class name, ``cancelled``, or ``None`` while unknown.
-    """
-
-    id: str
-    time: float
-    reason: str
-    mode: str
-    data_class: str
-    outcome: str | None = None
-    ended: float | None = None
-    bytes_sent: int | None = None
-    bytes_received: int | None = None
-    nodes: tuple[str, ...] = ()
-    """Ids of the verified nodes the request was sealed to."""
-    node: str | None = None
-    """The one that answered."""
-    measurement: str | None = None
-    evidence: str | None = None
-    log_checkpoint: str | None = None
-    destination: str = CLOUD
-    """Or ``external``: readable by whoever runs the endpoint."""
-    endpoint: str | None = None
-    content: tuple[Content, ...] | None = field(default=None, repr=False)
-    """What left, message by message; only where the user had it kept."""
-
-    def to_json_dict(self, *, content: bool = False) -> dict[str, Any]:
-        """Without what was said, unless it is asked for."""
-        document = asdict(self) | {"nodes": list(self.nodes)}
-        told = document.pop("content")
-        return document | ({"content": list(told)} if content and told is not None else {})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LedgerContents:
-    """``disclosures`` in order of intent, each with its outcome where there is one.
-
-    ``damaged`` lines were skipped; ``pruned`` disclosures were dropped for their age.
-    """
-
-    disclosures: tuple[Disclosure, ...] = ()
-    damaged: int = 0
-    pruned: int = 0
+DAY_S: Final = 24 * 3600
 
 
 def ledger_path(folders: Folders) -> Path:
@@ -156,7 +115,7 @@ class Ledger:
 
     def read(self) -> LedgerContents:
         """All of it. Raises ``LedgerError`` for a file that cannot be read."""
-        return _contents(self._lines())
+        return contents(self._lines())
 
     def prune(self, *, before: float) -> int:
         """Drop what was disclosed before that time; return how many went. Raises ``LedgerError``.
@@ -171,14 +130,12 @@ class Ledger:
 
     def _rewrite(self, before: float) -> int:
         lines = self._lines()
-        found = _contents(lines)
-        old = {each.id for each in found.disclosures if each.time < before}
+        found = contents(lines)
+        old = frozenset(each.id for each in found.disclosures if each.time < before)
         if not old:
             return 0
-        marker = {"kind": PRUNED, "time": self._clock(), "count": found.pruned + len(old)}
-        kept = [line for line in lines if _id(line) not in old and not _is_marker(line)]
-        whole = b"".join(line + b"\n" for line in (json.dumps(marker).encode(), *kept))
-        replace_file(self.path, whole)
+        left = without(old, lines, pruned=found.pruned + len(old), now=self._clock())
+        replace_file(self.path, b"".join(line + b"\n" for line in left))
         return len(old)
 
     def _drop_old(self, now: float) -> None:
@@ -200,12 +157,10 @@ class Ledger:
             raise _failed("read", error) from None
 
     def _append(self, kind: str, disclosure: Disclosure) -> None:
-        record = disclosure.to_json_dict(content=True)
-        line = json.dumps({"kind": kind} | record, allow_nan=False)
         try:
             private_folder(self.path.parent)
             with self._locked():
-                append_line(self.path, line.encode())
+                append_line(self.path, line_of(kind, disclosure))
         except OSError as error:
             raise _failed("write", error) from None
 
@@ -219,44 +174,6 @@ class Ledger:
             yield
         finally:
             os.close(handle)
-
-
-def _contents(lines: list[bytes]) -> LedgerContents:
-    found: dict[str, Disclosure] = {}
-    damaged = pruned = 0
-    for line in lines:
-        try:
-            if _is_marker(line):
-                pruned += int(json.loads(line)["count"])
-                continue
-            disclosure = _parse(line)
-        except (ValueError, TypeError, KeyError):
-            damaged += 1
-            continue
-        if (before := found.get(disclosure.id)) is not None:  # what left stands in the intent
-            disclosure = replace(disclosure, content=before.content)
-        found[disclosure.id] = disclosure
-    return LedgerContents(disclosures=tuple(found.values()), damaged=damaged, pruned=pruned)
-
-
-def _parse(line: bytes) -> Disclosure:
-    record = json.loads(line)
-    if not isinstance(record, dict) or record.pop("kind", None) not in (INTENT, OUTCOME):
-        raise ValueError("not a ledger line")
-    content = record.get("content")
-    told = None if content is None else tuple(Content(str(each)) for each in content)
-    return Disclosure(**record | {"nodes": tuple(record.get("nodes", ())), "content": told})
-
-
-def _id(line: bytes) -> str | None:
-    try:
-        return _parse(line).id
-    except (ValueError, TypeError):
-        return None
-
-
-def _is_marker(line: bytes) -> bool:
-    return line.startswith(b'{"kind": "pruned"')
 
 
 def _failed(what: str, error: OSError) -> LedgerError:

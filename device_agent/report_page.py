@@ -5,7 +5,7 @@ from collections import Counter
 from importlib.resources import files
 from pathlib import Path
 
-from device_agent.ledger import Disclosure, LedgerContents
+from device_agent.disclosure import Disclosure, LedgerContents
 from device_agent.private_file import write_private
 
 __all__ = ["write_page"]

@@ -15,13 +15,18 @@ from lanai.errors import UsageError
 from lanai.folders import Folders, private_folder
 
 if TYPE_CHECKING:
-    from device_agent.ledger import Disclosure, LedgerContents
+    from device_agent.disclosure import Disclosure, LedgerContents
 
 __all__ = ["report"]
 
 
 @click.command()
-@click.option("--export", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.json")
+@click.option(
+    "--export",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.json",
+    help="write it there, for its owner's eyes alone",
+)
 @click.option("--ui", is_flag=True, help="a page of it, opened where there is a screen")
 @click.option(
     "--content", is_flag=True, help="what was said too, where ledger_keep_content kept it"

@@ -16,9 +16,9 @@ from typing import Any
 from device_agent.cloud_seam import CloudAsk
 from device_agent.consult import Consultation
 from device_agent.departure import Outside, told_of
+from device_agent.disclosure import EXTERNAL, Disclosure
 from device_agent.external.outgoing import Outgoing
 from device_agent.external.seam import External, ExternalStream
-from device_agent.ledger import EXTERNAL, Disclosure
 from device_agent.reply import Ending
 from device_agent.runtime import Ask, Runtime
 from device_agent.tracing import RequestTrace
