@@ -7,7 +7,9 @@ import click
 
 from inference.adapters.store import AdapterStore, InstalledAdapter
 from inference.catalog import Catalog
-from inference.cli.train import recover, train
+from inference.cli.recover import recover
+from inference.cli.train import train
+from lanai.cli.group import Group
 from lanai.cli.output import emit_json, json_option, say
 from lanai.folders import Folders
 from lanai.settings import Settings
@@ -15,7 +17,7 @@ from lanai.settings import Settings
 __all__ = ["adapters"]
 
 
-@click.group()
+@click.group(cls=Group)
 def adapters() -> None:
     """Low-rank adapters of the device's models: install, train."""
 

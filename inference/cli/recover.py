@@ -1,0 +1,73 @@
+"""``lanai adapters recover``: what packing lost, given back by a low-rank adapter."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from inference.adapters import AdapterManifest
+from inference.cli.adapter_making import (
+    base_of,
+    begun_with,
+    bounds,
+    finish,
+    found,
+    prepare_torch,
+    refuse_existing,
+    say_point,
+    settings_of,
+)
+from lanai.cli.output import say
+
+__all__ = ["recover"]
+
+
+@click.command()
+@click.argument("packed")
+@click.option("--source", required=True, help="the model PACKED was packed from")
+@click.option("--sequences", type=click.IntRange(4), default=256, show_default=True)
+@click.option("--length", type=click.IntRange(8), default=512, show_default=True)
+@click.option(
+    "--written",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help=".npy file to keep the sequences in, or to take them from",
+)
+@bounds
+def recover(
+    packed: str,
+    source: str,
+    sequences: int,
+    length: int,
+    written: Path | None,
+    out: Path,
+    begin_with: Path | None,
+    as_json: bool,
+    **chosen: Any,
+) -> None:
+    """Make the adapter that brings PACKED back towards its SOURCE, in 8 bits.
+
+    The source writes --sequences texts. A closed form finds a first adapter from some of them; from
+    there on the packed model learns the source's distribution on all of them, for --minutes.
+    """
+    refuse_existing(out)
+    theirs, mine = found(source), found(packed)
+    prepare_torch()
+    from inference.training import TrainableDecoder
+    from inference.training.recovery import recover as recovered
+    from inference.training.sequences import sequences_of
+
+    ids = sequences_of(theirs.path, written, sequences, length, chosen["seed"], say=say)
+    decoder = TrainableDecoder.load(mine.path)
+    trained = recovered(
+        decoder,
+        TrainableDecoder.load(theirs.path),
+        ids,
+        settings_of(chosen, rate=3e-4),
+        begin_with=begun_with(begin_with, decoder, mine),
+        on_layer=lambda layer: say(f"layer {layer + 1} fitted"),
+        on_progress=say_point,
+    )
+    manifest = AdapterManifest(
+        name=out.name, base=base_of(mine), kind="recovery", license=theirs.license
+    )
+    finish(out, trained, manifest, 8, as_json, unit="nats of divergence a token")
