@@ -14,6 +14,7 @@ from cloud_node.audit.soak import SoakReport
 from cloud_node.audit.soak import soak as run_soak
 from cloud_node.cli.cloud import name_option
 from cloud_node.cluster.layout import ClusterLayout
+from lanai.cli.group import Group
 from lanai.cli.output import emit_json, json_option
 from lanai.folders import Folders
 from lanai.settings import Settings
@@ -23,7 +24,7 @@ __all__ = ["audit"]
 PLACES_SHOWN = 5
 
 
-@click.group()
+@click.group(cls=Group)
 def audit() -> None:
     """Check that a running cluster keeps no state, from the outside and as root."""
 

@@ -18,6 +18,7 @@ from cloud_node.cluster.trust import rotate_trust
 from cloud_node.cluster.up import Started
 from cloud_node.cluster.up import down as stop
 from cloud_node.cluster.up import up as start
+from lanai.cli.group import Group
 from lanai.cli.output import emit_json, json_option, say
 from lanai.folders import Folders
 from lanai.settings import Settings
@@ -34,7 +35,7 @@ def name_option(command: F) -> F:
     )
 
 
-@click.group()
+@click.group(cls=Group)
 def cloud() -> None:
     """Run a private-cloud cluster on this machine."""
 

@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from lanai.cli.group import Group
 from lanai.cli.output import complain, emit_json, json_option, say
 from lanai.errors import CloudUnavailable, TrustError, UsageError
 from lanai.folders import Folders
@@ -68,7 +69,7 @@ class Finding:
             click.echo(f"{name:<{width}}  {'-' if shown in (None, '') else shown}")
 
 
-@click.group()
+@click.group(cls=Group)
 def attest() -> None:
     """Measure, show and verify what a node says it runs."""
 

@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from lanai.cli.group import Group
 from lanai.cli.output import complain, emit_json, json_option, say
 from lanai.errors import CloudUnavailable, TrustError, UsageError
 from lanai.folders import Folders
@@ -26,7 +27,7 @@ policy_option = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def log() -> None:
     """Look at the transparency log that names every release a node may run."""
 

@@ -9,6 +9,7 @@ from device_agent.cli.route_replay import replay
 from device_agent.cli.route_status import status
 from device_agent.cli.route_train import train
 from device_agent.traces import TraceStore, traces_path
+from lanai.cli.group import Group
 from lanai.cli.output import emit_json, json_option
 from lanai.folders import Folders
 from router.decision import Decision
@@ -16,7 +17,7 @@ from router.decision import Decision
 __all__ = ["route"]
 
 
-@click.group()
+@click.group(cls=Group)
 def route() -> None:
     """Explain routing decisions; judge, calibrate and train routers."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from device_agent.cli.trace_export import export, ui
+from lanai.cli.group import Group
 from lanai.cli.output import emit_json, json_option, say
 from lanai.folders import Folders
 
@@ -18,7 +19,7 @@ __all__ = ["trace", "tree"]
 NAME_WIDTH = 38
 
 
-@click.group()
+@click.group(cls=Group)
 def trace() -> None:
     """Past requests: each step, and why it ran where it ran."""
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lanai.cli.group import Group
 from lanai.cli.output import emit_json, json_option, say
 from lanai.errors import CloudUnavailable
 from lanai.folders import Folders
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["trust"]
 
 
-@click.group()
+@click.group(cls=Group)
 def trust() -> None:
     """Look at the trust root of this device, update it, or enrol the device with one."""
 

@@ -11,6 +11,8 @@ from inference.cli.bar import progress_bar
 from inference.cli.measure import perplexity, score
 from inference.cli.pack import pack
 from inference.cli.profile import profile
+from inference.cli.refine import refine
+from lanai.cli.group import Group
 from lanai.cli.output import emit_json, json_option, say
 from lanai.errors import ModelNotFound
 from lanai.folders import Folders
@@ -20,7 +22,7 @@ __all__ = ["models"]
 FACTS = ("architecture", "parameters", "bits_per_weight", "bytes", "sha256", "license")
 
 
-@click.group()
+@click.group(cls=Group)
 def models() -> None:
     """Pull, inspect and measure models."""
 
@@ -81,6 +83,7 @@ def remove(name: str, as_json: bool) -> None:
 
 
 models.add_command(pack)
+models.add_command(refine)
 models.add_command(adapt)
 models.add_command(perplexity)
 models.add_command(score)

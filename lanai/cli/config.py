@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from lanai.cli.group import Group
 from lanai.cli.output import emit_json, json_option, say
 from lanai.folders import Folders
 from lanai.settings import Settings
@@ -11,7 +12,7 @@ from lanai.settings import Settings
 __all__ = ["config"]
 
 
-@click.group()
+@click.group(cls=Group)
 def config() -> None:
     """Show settings and where each comes from."""
 

@@ -6,8 +6,10 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 import click
+from click.exceptions import NoSuchCommand
 
 from lanai import __version__
+from lanai.cli.group import Group
 from lanai.cli.output import complain
 from lanai.errors import LanaiError
 
@@ -29,7 +31,7 @@ OWN = frozenset(
 )
 
 
-class Mounted(click.Group):
+class Mounted(Group):
     """A group whose members are loaded when named, so that one command imports one package."""
 
     entries = GROUP
@@ -42,14 +44,15 @@ class Mounted(click.Group):
         entry = _registered(self.entries).get(name)
         return _load(entry) if entry else None
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        rows = []
-        for name in self.list_commands(ctx):
-            command = self.get_command(ctx, name)
-            if command is not None:
-                rows.append((name, command.get_short_help_str(limit=68)))
-        with formatter.section("commands"):
-            formatter.write_dl(rows)
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Raises ``NoSuchCommand`` with the names that are near."""
+        try:
+            return super().resolve_command(ctx, args)
+        except NoSuchCommand as error:  # click knows of no members that are not loaded
+            names = self.list_commands(ctx)
+            raise NoSuchCommand(error.command_name, possibilities=names, ctx=ctx) from None
 
 
 def _registered(group: str = GROUP) -> dict[str, EntryPoint]:

@@ -46,9 +46,11 @@ def test_an_error_is_one_line_and_a_hint(
 
 
 def test_an_unknown_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
-    """A misspelled command exits with 2 and points at --help."""
+    """A misspelled command exits with 2, names what is near and points at --help."""
     assert mount.run(["respnd"]) == 2
-    assert "hint: lanai --help" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "did you mean 'respond'?" in error
+    assert "hint: lanai --help" in error
 
 
 def test_every_registered_command_loads_and_has_help(capsys: pytest.CaptureFixture[str]) -> None:
