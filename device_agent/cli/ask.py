@@ -3,128 +3,91 @@
 import asyncio
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from device_agent.cli.asked import answer_options
+from device_agent.cli.outside import asker, external_options, why_not_outside
 from lanai.cli.output import complain, emit_json, json_option, say
 from lanai.errors import LanaiError, UsageError
 
 if TYPE_CHECKING:
     from device_agent.agent import AsyncAgent
-    from device_agent.options import Options
+    from device_agent.asking import Asking
+    from device_agent.departure import Approve
     from device_agent.reply import Reply
     from device_agent.session import AsyncSession, AsyncStream
 
 __all__ = ["chat", "respond", "summary"]
 
-MODES = ("auto", "prefer_on_device", "only_on_device", "prefer_in_cloud", "only_in_cloud")
-DATA_CLASSES = ("public", "personal", "secret")
-
-mode_option = click.option("--mode", type=click.Choice(MODES), help="where it may run")
-data_class_option = click.option(
-    "--data-class", type=click.Choice(DATA_CLASSES), default="personal", show_default=True,
-    help="secret never leaves the device",
-)  # fmt: skip
-system_option = click.option("--system", metavar="TEXT", help="instructions for the model")
-max_tokens_option = click.option("--max-tokens", type=int, help="length of the answer at most")
-temperature_option = click.option("--temperature", type=float, default=0.0, show_default=True)
-seed_option = click.option("--seed", type=int, help="for a temperature above 0")
-adapter_option = click.option(
-    "--adapter", metavar="NAME", help="one of `lanai adapters list`; the device answers"
-)
-
 
 @click.command()
 @click.argument("prompt")
-@mode_option
-@data_class_option
-@system_option
-@max_tokens_option
-@temperature_option
-@seed_option
-@adapter_option
+@answer_options
 @click.option(
     "--schema", metavar="FILE", type=click.Path(path_type=Path), help="answer JSON of this schema"
 )
+@external_options
 @click.option("--stream", is_flag=True, help="print the answer as it comes")
 @json_option
-def respond(
-    prompt: str,
-    mode: str | None,
-    data_class: str,
-    system: str | None,
-    schema: Path | None,
-    **rest: Any,
-) -> None:
+def respond(prompt: str, schema: Path | None, stream: bool, as_json: bool, **rest: Any) -> None:
     """Answer PROMPT (- reads standard input) on the device, or in the attested cloud."""
-    as_json, stream = rest.pop("as_json"), rest.pop("stream")
     text = _read(prompt)
     into = None if schema is None else _schema(schema)
-    reply = asyncio.run(
-        _respond(text, mode, data_class, system, _options(rest), into, stream and not as_json)
-    )
+    talk = _talk(rest)
+    reply = asyncio.run(_respond(text, talk, into, stream and not as_json))
     if as_json:
         emit_json(reply.to_json_dict() | ({} if into is None else {"value": reply.value}))
     elif not stream:
         click.echo(reply.text)
     if not as_json:
-        say(summary(reply))
+        _sum_up(reply)
 
 
 async def _respond(
-    prompt: str,
-    mode: str | None,
-    data_class: str,
-    system: str | None,
-    options: "Options",
-    into: dict[str, Any] | None,
-    stream: bool,
+    prompt: str, talk: "Talk", into: dict[str, Any] | None, stream: bool
 ) -> "Reply[Any]":
     from device_agent.agent import AsyncAgent
 
-    async with AsyncAgent.from_config(mode=mode) as agent:
-        session = agent.session(instructions=system, data_class=data_class)
+    async with AsyncAgent.from_config(mode=talk.mode) as agent:
+        session = talk.session(agent)
         if stream:
-            reply = await _show(session, prompt, options, into)
+            reply = await _show(session, prompt, talk.asking, into)
         elif into is None:
-            reply = await session.respond(prompt, options=options)
+            reply = await session.respond(prompt, **talk.asking)
         else:
-            reply = await session.respond(prompt, options=options, into=into)
+            reply = await session.respond(prompt, into=into, **talk.asking)
         _say_losses(agent)
         return reply
 
 
 @click.command()
-@mode_option
-@data_class_option
-@system_option
-@max_tokens_option
-@temperature_option
-@seed_option
-@adapter_option
-def chat(mode: str | None, data_class: str, system: str | None, **rest: Any) -> None:
+@answer_options
+@external_options
+def chat(**rest: Any) -> None:
     """Talk line by line; /exit or Ctrl-D ends it. Each answer says where it came from."""
-    asyncio.run(_chat(mode, data_class, system, _options(rest)))
+    asyncio.run(_chat(_talk(rest)))
 
 
-async def _chat(mode: str | None, data_class: str, system: str | None, options: "Options") -> None:
+async def _chat(talk: "Talk") -> None:
     from device_agent.agent import AsyncAgent
 
-    async with AsyncAgent.from_config(mode=mode) as agent:
-        session = agent.session(instructions=system, data_class=data_class)
+    async with AsyncAgent.from_config(mode=talk.mode) as agent:
+        session = talk.session(agent)
         say("/exit or Ctrl-D ends")
         while (line := await asyncio.to_thread(_next_line)) is not None:
             if line:
-                await _turn(session, line, options)
+                await _turn(session, line, talk.asking)
         _say_losses(agent)
 
 
-async def _turn(session: "AsyncSession", line: str, options: "Options") -> None:
+async def _turn(session: "AsyncSession", line: str, asking: "Asking") -> None:
     """One line of the conversation; an error is said and the conversation goes on."""
     try:
-        say(summary(await _show(session, line, options)))
+        _sum_up(await _show(session, line, asking))
     except LanaiError as error:
         click.echo()
         complain(error.message, hint=error.hint)
@@ -140,14 +103,20 @@ def _next_line() -> str | None:
 
 
 async def _show(
-    session: "AsyncSession", prompt: str, options: "Options", into: dict[str, Any] | None = None
+    session: "AsyncSession", prompt: str, asking: "Asking", into: dict[str, Any] | None = None
 ) -> "Reply[Any]":
-    stream: AsyncStream[Any] = session.stream(prompt, into=into, options=options)
+    stream: AsyncStream[Any] = session.stream(prompt, into=into, **asking)
     async with stream:
         async for event in stream:
             click.echo(event.text, nl=False)
         click.echo()
     return stream.final
+
+
+def _sum_up(reply: "Reply[Any]") -> None:
+    if (line := why_not_outside(reply)) is not None:
+        say(line)
+    say(summary(reply))
 
 
 def summary(reply: "Reply[Any]") -> str:
@@ -158,7 +127,7 @@ def summary(reply: "Reply[Any]") -> str:
     if reply.receipt is not None:
         where += f", node {reply.receipt.node[:12]}, {reply.receipt.evidence}"
     if reply.decision.stage is Stage.FALLBACK:
-        where += ", instead of the cloud"
+        where += ", after another place was tried"
     return f"{where}: {reply.decision.reason}; trace {reply.trace_id[:12]}"
 
 
@@ -167,10 +136,32 @@ def _say_losses(agent: "AsyncAgent") -> None:
         say(f"traces not stored: {agent.traces_lost}; see `lanai doctor`")
 
 
-def _options(given: dict[str, Any]) -> "Options":
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Talk:
+    """What the shared options of both commands say."""
+
+    mode: str | None
+    data_class: str
+    system: str | None
+    approve: "Approve | None"
+    asking: "Asking"
+
+    def session(self, agent: "AsyncAgent") -> "AsyncSession":
+        return agent.session(
+            instructions=self.system, data_class=self.data_class, approve=self.approve
+        )
+
+
+def _talk(given: dict[str, Any]) -> Talk:
+    """Raises ``UsageError`` for a value out of range."""
     from device_agent.options import Options
 
-    return Options(**given)
+    named = {name: given.pop(name) for name in ("mode", "data_class", "system")}
+    external, yes = given.pop("external"), given.pop("yes")
+    asking: Asking = {"options": Options(**given)}
+    if external is not None:
+        asking["external"] = external
+    return Talk(**named, approve=asker(external, yes=yes), asking=asking)
 
 
 def _read(prompt: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from device_agent.cli.asked import mode_option
 from lanai.cli.output import emit_json, json_option, say
 from lanai.errors import ConfigError
 
@@ -24,7 +25,7 @@ MOST_KEY_BYTES: Final = 1024
 @click.command()
 @click.option("--port", type=click.IntRange(0, 65535), help="0 takes any free port")
 @click.option("--host", metavar="ADDRESS", help="another address than loopback needs a key")
-@click.option("--mode", help="where requests may run when they do not say")
+@mode_option("where requests may run that do not say")
 @click.option("--key-file", type=click.Path(path_type=Path), help="clients must send its content")
 @click.option("--allow-origin", multiple=True, metavar="ORIGIN", help="pages that may ask")
 @json_option
