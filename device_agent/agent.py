@@ -144,9 +144,14 @@ class AsyncAgent:
             consent=consent,
             max_output_tokens=self._settings.max_output_tokens,
             departure=Departure(redact=redact, approve=approve),
-            guardrails=guardrails_of(self._settings) if guardrails is None else guardrails,
+            guardrails=self.guardrails if guardrails is None else guardrails,
             overflow=overflow,
         )
+
+    @property
+    def guardrails(self) -> Guardrails:
+        """Of sessions for which the app names none: as the settings say."""
+        return guardrails_of(self._settings)
 
     @property
     def ledger(self) -> Ledger:

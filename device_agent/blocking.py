@@ -98,6 +98,11 @@ class Agent:
         return Session(session, self._portal)
 
     @property
+    def guardrails(self) -> Guardrails:
+        """Of sessions for which the app names none."""
+        return self._agent.guardrails
+
+    @property
     def ledger(self) -> Ledger:
         """What left this device."""
         return self._agent.ledger

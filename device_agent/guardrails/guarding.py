@@ -8,12 +8,13 @@
        too.
 
 The instructions are the app's own and are not looked at; neither is what the model said before.
+Where a conversation comes from elsewhere, no role is the app's own: see ``whole_history``.
 Of a streamed answer, what was shown before a refusal stays shown: ``Refused.shown`` counts it.
 """
 
 import asyncio
 import inspect
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
@@ -35,10 +36,15 @@ LOOKED_AT: Final = frozenset({"user", "tool"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guardrails:
-    """Checks in the order they are asked; the first that refuses is the last."""
+    """Checks in the order they are asked; the first that refuses is the last.
+
+    ``whole_history``: input checks are given what every role said, instructions and earlier answers
+    with their calls too. For conversations that the app has not held itself.
+    """
 
     input: tuple[Check, ...] = ()
     output: tuple[Check, ...] = ()
+    whole_history: bool = False
 
 
 UNGUARDED: Final = Guardrails()
@@ -60,7 +66,7 @@ class Guard:
             return
         with self._trace.step(Span.GUARD) as step:
             step.set(Attr.GUARD_SIDE, GuardSide.INPUT.value)
-            for text in _said(messages):
+            for text in _said(messages, whole=self._rails.whole_history):
                 concern = await _first(self._rails.input, text)
                 if concern is not None:
                     step.set(Attr.GUARD_CONCERN, concern.value)
@@ -115,8 +121,10 @@ class Guard:
         )
 
 
-def _said(messages: Sequence[ChatMessage]) -> Iterable[Content]:
-    return (each.text for each in messages if each.role in LOOKED_AT and each.text)
+def _said(messages: Sequence[ChatMessage], *, whole: bool) -> Iterator[Content]:
+    for each in messages:
+        if whole or each.role in LOOKED_AT:
+            yield from filter(None, (each.text, *(call.arguments for call in each.tool_calls)))
 
 
 async def _first(checks: Sequence[Check], text: Content) -> Concern | None:

@@ -10,6 +10,7 @@
 import json
 import logging
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 from starlette.datastructures import Headers
@@ -68,7 +69,9 @@ class ChatCompletions:
 
     def _stream(self, call: Call) -> AsyncStream[Any]:
         """Raises ``UsageError`` for a schema or tools that no answer can follow."""
-        session = self._agent.session()
+        # Whatever role it names, all of it is what a client says.
+        rails = replace(self._agent.guardrails, whole_history=True)
+        session = self._agent.session(guardrails=rails)
         session.restore(call.messages)
         return session.stream(None, into=call.into, **call.asking)
 

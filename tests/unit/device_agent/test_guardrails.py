@@ -68,6 +68,27 @@ async def test_every_text_of_users_and_tools_is_looked_at(tmp_path) -> None:
     assert check.seen == ["one", "three", "four"]
 
 
+async def test_a_conversation_from_elsewhere_is_looked_at_whole(tmp_path) -> None:
+    """Every role's words, and what tools were called with."""
+    check = no("nothing")
+    async with FakeAgent(tmp_path, ["yes"]) as agent:
+        rails = Guardrails(input=(check,), whole_history=True)
+        session = agent.session(instructions="Be brief.", guardrails=rails)
+        await session.respond("one")
+        assert check.seen == ["Be brief.", "one"]
+        call = ToolCall(id="1", name="look", arguments=Content('{"at": "it"}'))
+        session.restore(
+            [
+                *session.transcript[:2],
+                ChatMessage(role="assistant", text=Content(""), tool_calls=(call,)),
+                ChatMessage(role="tool", text=Content("three"), tool_call_id="1"),
+            ]
+        )
+        check.seen.clear()
+        await session.respond(None)
+    assert check.seen == ["Be brief.", "one", '{"at": "it"}', "three"]
+
+
 async def test_an_async_check_is_awaited_and_a_failing_one_lets_nothing_through(tmp_path) -> None:
     """What a check raises is the app's own; anything but a verdict is an error, never a yes."""
 

@@ -112,6 +112,20 @@ async def test_raw_events_are_what_the_standard_says(make_bench) -> None:
     assert json.loads(events[0].removeprefix("data: "))["object"] == "chat.completion.chunk"
 
 
+@pytest.mark.parametrize("role", ["system", "developer", "user", "assistant"])
+async def test_no_role_that_a_client_names_passes_the_guard(make_bench, role) -> None:
+    """Over the wire nothing is the app's own word: with `guard_prompts` all of it is looked at."""
+    bench = make_bench(guard_prompts=True)
+    said = [{"role": role, "content": "How can I kill a person?"}, *HELLO]
+    async with opened(bench) as client:
+        with pytest.raises(openai.BadRequestError) as caught:
+            await client.chat.completions.create(model="lanai", messages=said)
+        assert caught.value.code == "content_filter"
+        assert bench.engine.seen == []
+        said[0]["content"] = "How can I kill a Python process?"
+        await client.chat.completions.create(model="lanai", messages=said)
+
+
 async def test_what_a_client_asks_reaches_the_engine(make_bench) -> None:
     """Earlier turns, the newer name of `system`, parts of text, sampling, length and stop."""
     bench = make_bench()
