@@ -1,8 +1,11 @@
 """Never run: mypy checks that the public API has the types that apps see."""
 
 from collections.abc import Sequence
-from typing import assert_type
+from typing import Any, assert_type
 
+from pydantic import BaseModel
+
+import device_agent
 from device_agent import (
     Agent,
     AsyncAgent,
@@ -10,6 +13,7 @@ from device_agent import (
     AsyncStream,
     Availability,
     Budget,
+    Choices,
     DataClass,
     Decision,
     Destination,
@@ -26,8 +30,17 @@ from device_agent import (
     TextEvent,
     Transcript,
     Usage,
+    features,
 )
+from device_agent.features import Extracted, Suggestion, Summary
+from device_agent.features import blocking as blocking_features
+from device_agent.guardrails import Guardrails, HarmCheck
 from lanai.content import Content
+
+
+class Trip(BaseModel):
+    city: str
+    days: int
 
 
 async def asynchronous() -> None:
@@ -83,3 +96,35 @@ def blocking() -> None:
             for event in stream:
                 assert_type(event, TextEvent)
         assert_type(stream.final, Reply[Content])
+
+
+async def forms(agent: AsyncAgent) -> None:
+    session = agent.session(guardrails=Guardrails(input=(HarmCheck(),)))
+    reply = await session.respond("Plan Oslo", into=Trip)
+    assert_type(reply, Reply[Trip])
+    reply.value.dayz  # type: ignore[attr-defined]  # noqa: B018
+    assert_type(await session.respond("How many?", into=int), Reply[int])
+    assert_type(await session.respond("Which?", into=Choices(options=("a", "b"))), Reply[Content])
+    assert_type(await session.respond("Which?", into={"type": "string"}), Reply[Any])
+    async with session.stream("Plan Rome", into=Trip) as stream:
+        assert_type(stream, AsyncStream[Trip])
+    await session.respond("hello", max_tokens=1)  # type: ignore[call-overload]
+
+
+async def ready_made(agent: AsyncAgent) -> None:
+    summary = await features.summarize(agent, "text", length="bullets", timeout_s=3)
+    assert_type(summary, Summary)
+    assert_type(summary.bullets, tuple[Content, ...])
+    assert_type(await features.extract(agent, "text", into=Trip), Extracted[Trip])
+    suggestion = await features.suggest_action(agent, "text", [features.summarize])
+    assert_type(suggestion, Suggestion)
+    await features.summarize(agent, "text", length="short")  # type: ignore[arg-type]
+
+
+def ready_made_without_async(agent: Agent) -> None:
+    assert_type(blocking_features.summarize(agent, "text"), Summary)
+    assert_type(blocking_features.rewrite(agent, "text", tone="friendly"), features.Rewritten)
+
+
+def names_are_known() -> None:
+    device_agent.Agnet  # type: ignore[attr-defined]  # noqa: B018
