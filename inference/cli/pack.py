@@ -32,6 +32,12 @@ SMALL: Final = 3.5
 @click.argument("source")
 @click.option("--bits", type=click.FloatRange(2.2, 4.5), help="default: 3.5")
 @click.option(
+    "--group",
+    type=click.Choice(["32", "64"]),
+    help="columns that share a scale; at 32, matrices of a 4-bit GGUF keep their codes where "
+    "--bits allow it; default: 64 where that fits",
+)
+@click.option(
     "--keep-codes",
     is_flag=True,
     help="keep the 4-bit codes of a GGUF as they are: in seconds, and next to nothing is lost",
@@ -51,6 +57,7 @@ SMALL: Final = 3.5
 def pack(
     source: str,
     bits: float | None,
+    group: str | None,
     keep_codes: bool,
     out: Path,
     calibration: Path | None,
@@ -58,9 +65,9 @@ def pack(
     as_json: bool,
 ) -> None:
     """Pack SOURCE so that a weight of its layers takes BITS on average, scales included."""
-    if keep_codes and (bits is not None or calibration is not None):
+    if keep_codes and any(it is not None for it in (bits, group, calibration)):
         raise UsageError(
-            "--keep-codes chooses no codes", hint="leave --bits and --calibration away"
+            "--keep-codes chooses no codes", hint="leave --bits, --group and --calibration away"
         )
     if out.exists():
         raise UsageError(f"{out} is there already", hint="name a folder that is not")
@@ -76,7 +83,7 @@ def pack(
         with progress_bar(of_bytes=False) as progress:
             result = kept(model.path, progress=partial(progress or silent, "packing"))
     else:
-        result = _rounded(model, bits or SMALL, calibration)
+        result = _rounded(model, bits or SMALL, group, calibration)
     facts = _write(out.absolute(), model, result, recovery)
     if as_json:
         emit_json(facts)
@@ -84,12 +91,16 @@ def pack(
         click.echo(f"{facts['bits_per_weight']:.3f} bits a weight, {facts['bytes'] / 1e6:.1f} MB")
 
 
-def _rounded(model: InstalledModel, bits: float, calibration: Path | None) -> "Packed":
+def _rounded(
+    model: InstalledModel, bits: float, group: str | None, calibration: Path | None
+) -> "Packed":
     from inference.packing.calibration import bundled_text
     from inference.packing.pack import pack as packed_of
 
     prose = _read(calibration) if calibration else bundled_text()
-    return packed_of(model.path, load_text_model(model.path), prose, bits=bits, say=say)
+    text = load_text_model(model.path)
+    columns = None if group is None else int(group)
+    return packed_of(model.path, text, prose, bits=bits, group=columns, say=say)
 
 
 def _read(path: Path) -> str:

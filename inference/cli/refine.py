@@ -1,0 +1,238 @@
+"""``lanai models refine``: a packed model learns through its own rounding."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from inference.adapters import AdapterManifest, Base, BaseModel, write_adapter
+from inference.catalog import InstalledModel, Progress
+from inference.catalog.adapting import attach_adapter
+from inference.catalog.installed import write_manifest
+from inference.catalog.progress import silent
+from inference.catalog.staging import staging
+from inference.cli.adapter_making import (
+    begun_with,
+    found,
+    prepare_torch,
+    refuse_existing,
+    say_point,
+)
+from inference.cli.bar import progress_bar
+from inference.formats import locate
+from lanai.cli.output import emit_json, json_option, say
+from lanai.errors import UsageError
+
+if TYPE_CHECKING:
+    from inference.formats.packed import PackedFile
+    from inference.training.blocks import BlockError, BlockSettings
+    from inference.training.layer_store import LayerStore
+    from inference.training.refining import Refined
+
+__all__ = ["refine"]
+
+EPSILON = 1e-12  # slopes of single weights are far below AdamW's usual 1e-8
+
+
+@click.command()
+@click.argument("packed")
+@click.option("--source", required=True, help="the model PACKED was packed from")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="folder of the refined model, which is not there yet",
+)
+@click.option(
+    "--recovery",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="adapter of `lanai adapters recover` for PACKED: it learns along, and is always on",
+)
+@click.option(
+    "--epochs",
+    type=click.IntRange(0, 100),
+    default=2,
+    show_default=True,
+    help="over the texts, layer by layer",
+)
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0),
+    default=0.0,
+    show_default=True,
+    help="of learning in all layers at once, behind that",
+)
+@click.option("--steps", type=click.IntRange(1), help="of the same, if sooner")
+@click.option("--hold-codes", is_flag=True, help="let only scales learn in all layers at once")
+@click.option("--sequences", type=click.IntRange(4), default=256, show_default=True)
+@click.option("--length", type=click.IntRange(8), default=512, show_default=True)
+@click.option(
+    "--written",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help=".npy file to keep the sequences in, or to take them from",
+)
+@click.option(
+    "--layers",
+    "kept",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="folder that keeps each trained layer: a run that was stopped goes on from there",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@json_option
+def refine(
+    packed: str,
+    source: str,
+    out: Path,
+    recovery: Path | None,
+    sequences: int,
+    length: int,
+    written: Path | None,
+    as_json: bool,
+    **chosen: Any,
+) -> None:
+    """Train the packed model PACKED through its rounding; its size stays what it is.
+
+    The source writes --sequences texts. Layer by layer, weights and scales learn to give the
+    source's states; then all layers at once learn its distribution, for --minutes.
+    """
+    refuse_existing(out)
+    theirs, mine = found(source), found(packed)
+    files = locate(mine.path)
+    if files.format != "packed":
+        raise UsageError(f"{mine.name} is not packed", hint="see `lanai models pack`")
+    prepare_torch()
+    from inference.formats.packed import PackedFile
+    from inference.training import TrainableDecoder
+    from inference.training import refining as training
+    from inference.training.sequences import sequences_of
+
+    ids = sequences_of(theirs.path, written, sequences, length, chosen["seed"], say=say)
+    file = PackedFile.open(files.weights)
+    decoder = TrainableDecoder.load(mine.path)
+    blocks = _blocks(chosen)
+    with _bar(file.config.layers) as on_layer:
+        refined = training.refine(
+            decoder,
+            file.matrices,
+            TrainableDecoder.load(theirs.path),
+            ids,
+            blocks,
+            _whole(chosen),
+            rates=training.WholeRates(rate=0.0) if chosen["hold_codes"] else training.WholeRates(),
+            seed=chosen["seed"],
+            changes=begun_with(recovery, decoder, mine),
+            store=_store(chosen["kept"], mine, recovery, blocks, ids.numpy().tobytes()),
+            on_layer=on_layer,
+            on_progress=say_point,
+        )
+    manifest = _write(out.absolute(), theirs, file, refined)
+    facts = _facts(manifest, refined)
+    if as_json:
+        emit_json(facts)
+    else:
+        click.echo(f"{manifest.bits_per_weight:.3f} bits a weight, {manifest.bytes / 1e6:.1f} MB")
+
+
+def _blocks(chosen: dict[str, Any]) -> "BlockSettings | None":
+    from inference.training.blocks import BlockSettings
+
+    if not chosen["epochs"]:
+        return None
+    return BlockSettings(epochs=chosen["epochs"], seed=chosen["seed"])
+
+
+def _whole(chosen: dict[str, Any]) -> Any:
+    from inference.training import TrainingSettings
+
+    if not chosen["minutes"]:
+        return None
+    return TrainingSettings(
+        rate=3e-4,
+        minutes=chosen["minutes"],
+        steps=chosen["steps"],
+        epsilon=EPSILON,
+        seed=chosen["seed"],
+    )
+
+
+def _store(
+    folder: Path | None,
+    model: InstalledModel,
+    recovery: Path | None,
+    blocks: "BlockSettings | None",
+    text: bytes,
+) -> "LayerStore | None":
+    from inference.training.layer_store import LayerStore, run_digest
+
+    if folder is None:
+        return None
+    adapter = b"" if recovery is None else _adapter_bytes(recovery)
+    return LayerStore(folder, run_digest(model.sha256, adapter, blocks, text))
+
+
+def _adapter_bytes(adapter: Path) -> bytes:
+    """What an adapter says, in a fixed order of its files."""
+    return b"".join(file.read_bytes() for file in sorted(adapter.glob("*.safetensors")))
+
+
+@contextmanager
+def _bar(layers: int) -> Iterator[Any]:
+    with progress_bar(of_bytes=False) as progress:
+        yield partial(_say_layer, progress or silent, layers)
+
+
+def _say_layer(progress: Progress, layers: int, error: "BlockError") -> None:
+    progress("layers", error.layer + 1, layers)
+    say(f"layer {error.layer + 1}  held out {error.before:.5f} before, {error.after:.5f} after")
+
+
+def _write(
+    out: Path, source: InstalledModel, file: "PackedFile", refined: "Refined"
+) -> InstalledModel:
+    """The folder appears whole or not at all."""
+    from inference.packing.assembly import Packed
+    from inference.packing.folder import fill_folder
+
+    result = Packed(
+        config=file.config,
+        group=file.group,
+        matrices=dict(file.matrices) | refined.matrices,
+        vectors=dict(file.vectors),
+    )
+    with staging(out) as stage, tempfile.TemporaryDirectory() as temporary:
+        manifest = fill_folder(stage.folder, out.name, source, result)
+        if refined.changes is not None:
+            name = f"{out.name}-recovery".lower()
+            adapter = Path(temporary) / name
+            base = Base(name=out.name, architecture=manifest.architecture, sha256=manifest.sha256)
+            write_adapter(
+                adapter,
+                refined.changes.adapter(name),
+                AdapterManifest(name=name, base=base, kind="recovery", license=source.license),
+                16,
+            )
+            known = BaseModel(digests=frozenset({manifest.sha256}))
+            manifest = attach_adapter(manifest, adapter, result.config, known)
+        write_manifest(manifest)
+        stage.commit()
+    return manifest
+
+
+def _facts(manifest: InstalledModel, refined: "Refined") -> dict[str, Any]:
+    body = refined.matrices.values()
+    weights = sum(matrix.shape[0] * matrix.shape[1] for matrix in body)
+    whole = refined.whole
+    return {
+        "name": manifest.name,
+        "bits_per_weight": manifest.bits_per_weight,
+        "body_bits_per_weight": round(sum(matrix.bytes for matrix in body) * 8 / weights, 4),
+        "bytes": manifest.bytes,
+        "sha256": manifest.sha256,
+        "before": None if whole is None else whole.before.held_out,
+        "held_out": None if whole is None else whole.best.held_out,
+        "steps": 0 if whole is None else whole.curve[-1].step,
+    }

@@ -1,0 +1,49 @@
+"""``lanai models refine``, and packing that keeps codes where bits allow it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from inference.decoder import load_decoder
+from lanai.cli.mount import run
+
+
+def test_the_command_writes_a_model_of_the_same_size(
+    tiny_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Packed, given an adapter, refined: the folder is a model with the adapter always on, its
+    weight file takes as many bytes as before, and texts and layers are kept for the next run."""
+    monkeypatch.setenv("LANAI_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("LANAI_DEVICE_THREADS", "1")
+    text = tmp_path / "text.txt"
+    text.write_text("the quick brown fox jumps over the lazy dog. " * 60, encoding="utf-8")
+    written = ["--sequences", "8", "--length", "24", "--written", str(tmp_path / "ids.npy")]
+    source = ["--source", str(tiny_folder)]
+
+    def lanai(*arguments: str) -> dict[str, object]:
+        assert run([*arguments, "--json"]) == 0
+        found: dict[str, object] = json.loads(capsys.readouterr().out)
+        return found
+
+    small, out = str(tmp_path / "small"), tmp_path / "refined"
+    packing = ["--bits", "3.8", "--calibration", str(text), "--out", small]
+    before = lanai("models", "pack", str(tiny_folder), *packing)
+    adapter = ["--out", str(tmp_path / "adapter"), "--minutes", "0", "--rank", "2"]
+    lanai("adapters", "recover", small, *source, *written, *adapter)
+    refining = ["--recovery", str(tmp_path / "adapter"), "--epochs", "1", "--minutes", "1"]
+    kept = ["--steps", "2", "--layers", str(tmp_path / "layers"), "--out", str(out)]
+    facts = lanai("models", "refine", small, *source, *written, *refining, *kept)
+    assert (out / "model.safetensors").stat().st_size == before["bytes"]
+    assert facts["body_bits_per_weight"] == before["body_bits_per_weight"]
+    assert facts["steps"] == 2
+    assert len(list((tmp_path / "layers").glob("*.safetensors"))) == 2
+    manifest = json.loads((out / "lanai.json").read_text(encoding="utf-8"))
+    assert manifest["adapter"] == "adapter"
+    assert manifest["bytes"] == facts["bytes"]
+    load_decoder(out, context_tokens=32)
+    assert run(["models", "refine", str(tiny_folder), *source, "--out", str(tmp_path / "no")]) != 0
+    assert "not packed" in capsys.readouterr().err
