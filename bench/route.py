@@ -2,10 +2,13 @@
 
     lanai bench route [--runs 20000] [--json]
 
-p50 and p99 of each: ``decision_us`` as Decisions record it, ``wall_us`` around all calls; the same
-with a draft of 16 tokens shown one by one (``early_decode``), and with a ``shadow`` policy beside.
+p50 and p99 of each: ``decision_us`` as Decisions record it, ``wall_us`` around all calls,
+``cpu_us`` of the thread, which other processes do not lengthen; the same with a draft of 16 tokens
+shown one by one (``early_decode``), and with a ``shadow`` policy beside. ``preempted``: share of
+decisions during which the system took the core away.
 """
 
+import resource
 import time
 from typing import Any
 
@@ -31,6 +34,7 @@ __all__ = ["route"]
 
 DRAFT_TOKENS = 16
 VARIANTS = ("early_decode", "shadow")
+CLOCKS = ("decision_us", "wall_us", "cpu_us")
 
 
 @click.command()
@@ -42,12 +46,11 @@ def route(runs: int, as_json: bool) -> None:
     if as_json:
         emit_json(found)
         return
-    click.echo(f"{'':<14}{'decision p50':>14}{'p99':>8}{'wall p50':>12}{'p99':>8}   µs")
+    heads = "".join(f"{name + ' p50':>14}{'p99':>9}" for name in ("decision", "wall", "cpu"))
+    click.echo(f"{'µs':<14}{heads}   preempted")
     for name, row in (("prefill", found), *((each, found[each]) for each in VARIANTS)):
-        decided, wall = row["decision_us"], row["wall_us"]
-        click.echo(
-            f"{name:<14}{decided['p50']:>14}{decided['p99']:>8}{wall['p50']:>12}{wall['p99']:>8}"
-        )
+        cells = "".join(f"{row[key]['p50']:>14}{row[key]['p99']:>9}" for key in CLOCKS)
+        click.echo(f"{name:<14}{cells}{row['preempted']:>11.1%}")
 
 
 def _measured(runs: int) -> dict[str, Any]:
@@ -68,12 +71,12 @@ def _measured(runs: int) -> dict[str, Any]:
     }
 
 
-def _times(router: Router, runs: int) -> dict[str, dict[str, float]]:
+def _times(router: Router, runs: int) -> dict[str, Any]:
     random = np.random.default_rng(0)
     probes = router.estimator.probes if router.estimator else ()
     width = len(probes[0].weights) if probes else 1
     state = random.normal(size=width).astype(np.float32)
-    decided, wall = np.zeros(runs), np.zeros(runs)
+    decided, wall, cpu, lost = (np.zeros(runs) for _ in range(4))
     for index in range(runs):
         seen = PrefillObservation(
             input_tokens=int(random.integers(5, 900)),
@@ -84,10 +87,19 @@ def _times(router: Router, runs: int) -> dict[str, dict[str, float]]:
         )
         draft = random.random((2, DRAFT_TOKENS))
         ids = random.integers(0, 49152, DRAFT_TOKENS)
+        switches, worked = _preemptions(), time.thread_time_ns()
         began = time.perf_counter_ns()
         decided[index] = _decide(router, seen, draft, ids)
         wall[index] = (time.perf_counter_ns() - began) / 1000
-    return {"decision_us": _quantiles(decided), "wall_us": _quantiles(wall)}
+        cpu[index] = (time.thread_time_ns() - worked) / 1000
+        lost[index] = _preemptions() > switches
+    times = zip(CLOCKS, (decided, wall, cpu), strict=True)
+    return {name: _quantiles(values) for name, values in times} | {"preempted": float(lost.mean())}
+
+
+def _preemptions() -> int:
+    """Times the system took the core from this thread so far."""
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw
 
 
 def _decide(

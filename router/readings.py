@@ -13,11 +13,12 @@ __all__ = ["Readings"]
 class Readings:
     """The signals of one request, in the order they were first measured."""
 
-    __slots__ = ("_clock", "_readings")
+    __slots__ = ("_clock", "_rows")
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._readings: dict[str, SignalReading] = {}
+        self._rows: dict[str, tuple[float | None, float | None, int]] = {}
+        """Raw, calibrated, nanoseconds."""
 
     def measure(
         self,
@@ -33,10 +34,13 @@ class Readings:
 
     def values(self) -> Mapping[str, float | None]:
         """Everything measured so far, by name."""
-        return {name: reading.raw for name, reading in self._readings.items()}
+        return {name: raw for name, (raw, _, _) in self._rows.items()}
 
     def all(self) -> tuple[SignalReading, ...]:
-        return tuple(self._readings.values())
+        return tuple(
+            SignalReading(name=name, raw=raw, calibrated=calibrated, cost_us=spent / 1000)
+            for name, (raw, calibrated, spent) in self._rows.items()
+        )
 
     def _read(
         self, signal: Signal[Observed], observation: Observed, estimator: Estimator | None
@@ -44,12 +48,8 @@ class Readings:
         began = self._clock()
         raw = signal.measure(observation)
         calibrated = estimator.calibrate(signal.name, raw) if estimator else None
-        cost_us = max(self._clock() - began, 0) / 1000
-        before = self._readings.get(signal.name)
-        self._readings[signal.name] = SignalReading(
-            name=signal.name,
-            raw=raw,
-            calibrated=calibrated,
-            cost_us=cost_us + (before.cost_us if before else 0.0),
-        )
+        spent = max(self._clock() - began, 0)
+        if (before := self._rows.get(signal.name)) is not None:
+            spent += before[2]
+        self._rows[signal.name] = raw, calibrated, spent
         return raw

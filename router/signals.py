@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from router.facts import AnswerObservation, DecodeObservation, PrefillObservation
 from router.policy import Policy
@@ -116,8 +115,8 @@ class DraftEntropy:
     stage: Stage = Stage.EARLY_DECODE
 
     def measure(self, observation: DecodeObservation) -> float | None:
-        means = _rolling_means(observation.entropy, self.window, observation.finished)
-        return _finite(float(means.max())) if means.size else None
+        means = _rolling_means(observation.entropy.tolist(), self.window, observation.finished)
+        return max(means, default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +128,8 @@ class DraftMargin:
     stage: Stage = Stage.EARLY_DECODE
 
     def measure(self, observation: DecodeObservation) -> float | None:
-        means = _rolling_means(observation.margin, self.window, observation.finished)
-        return _finite(float(means.min())) if means.size else None
+        means = _rolling_means(observation.margin.tolist(), self.window, observation.finished)
+        return min(means, default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +141,10 @@ class DraftRepetition:
     stage: Stage = Stage.EARLY_DECODE
 
     def measure(self, observation: DecodeObservation) -> float | None:
+        if not observation.finished and len(observation.ids) < self.window:
+            return None
         repeated = _ends_repeated_run(observation.ids.tolist())
-        means = _rolling_means(repeated, self.window, observation.finished)
-        return float(means.max()) if means.size else None
+        return max(_rolling_means(repeated, self.window, observation.finished), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,26 +216,29 @@ def _finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _rolling_means(values: NDArray[np.float64], window: int, finished: bool) -> NDArray[np.float64]:
-    """Means of each full window; of all there is when a finished draft is shorter; else empty."""
+def _rolling_means(values: list[float], window: int, finished: bool) -> list[float]:
+    """Means of each full window; of all there is when a finished draft is shorter; else empty.
+
+    Empty, too, where a value is no number: the signal is then missing. In plain Python: a draft is
+    a few dozen tokens, and is looked at anew with each.
+    """
     if finished and 0 < len(values) < window:
         window = len(values)
     if not 0 < window <= len(values):
-        return np.empty(0)
-    # A statistic that is no number makes means no numbers, and the signal is then missing.
-    with np.errstate(over="ignore", invalid="ignore"):
-        sums = np.zeros(len(values) + 1)
-        np.cumsum(values, out=sums[1:])
-        means: NDArray[np.float64] = (sums[window:] - sums[:-window]) / window
-    return means
+        return []
+    total = sum(values[:window])
+    means = [total / window]
+    for new, old in zip(values[window:], values, strict=False):
+        total += new - old
+        means.append(total / window)
+    return means if math.isfinite(total) else []  # what is not finite once stays so in the sum
 
 
-def _ends_repeated_run(ids: list[int]) -> NDArray[np.float64]:
+def _ends_repeated_run(ids: list[int]) -> list[float]:
     """1.0 where the run of ``REPEATED_RUN`` tokens that ends here stood earlier, else 0.0."""
     seen: set[tuple[int, ...]] = set()
-    flags = np.zeros(len(ids))
-    for end in range(REPEATED_RUN, len(ids) + 1):
-        run = tuple(ids[end - REPEATED_RUN : end])
-        flags[end - 1] = run in seen
+    flags = [0.0] * min(REPEATED_RUN - 1, len(ids))
+    for run in zip(*(ids[start:] for start in range(REPEATED_RUN)), strict=False):
+        flags.append(float(run in seen))
         seen.add(run)
     return flags
