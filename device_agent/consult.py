@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from device_agent.tracing import RequestTrace, Step
+from lanai.errors import NoRoute
 from lanai.telemetry import Attr, Span
 from router import (
     AnswerObservation,
@@ -15,6 +16,7 @@ from router import (
     RoutingRun,
     Stage,
 )
+from router.refusal import Refusal
 
 __all__ = ["Consultation"]
 
@@ -44,6 +46,11 @@ class Consultation:
     def hedged(self) -> None:
         self._run.hedged()
 
+    @property
+    def refusal(self) -> Refusal | None:
+        """Why there was no route."""
+        return self._run.refusal
+
     def eligibility(self) -> Decision | None:
         """Raises ``NoRoute``."""
         return self._stage(Stage.ELIGIBILITY, self._run.eligibility)
@@ -63,7 +70,11 @@ class Consultation:
     def _stage(self, stage: Stage, ask: Callable[[], Decision | None]) -> Decision | None:
         with self._trace.step(Span.ROUTE) as step:
             step.set(Attr.STAGE, stage.value)
-            decision = ask()
+            try:
+                decision = ask()
+            except NoRoute as error:
+                step.set(Attr.REASON, error.reason)
+                raise
             if decision is not None:
                 self.decision = decision
                 step.set(Attr.ROUTE, decision.destination.value)

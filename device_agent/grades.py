@@ -7,15 +7,16 @@ somebody complained: a bound is about requests as they come.
 
 from device_agent.remembering import Memory
 from device_agent.traces import TraceStore
-from lanai.errors import UsageError
+from lanai.errors import TraceError, UsageError
 from router import Decision, Router
 from router.recorded import Graded
+from router.refusal import Refusal, read_record
 
 __all__ = ["grade"]
 
 
 def grade(
-    store: TraceStore, memory: Memory, router: Router, trace_id: str, graded: Graded
+    store: TraceStore | None, memory: Memory, router: Router, trace_id: str, graded: Graded
 ) -> Decision:
     """The decision with the grade; ``trace_id`` may be the start of one. Blocks on a file.
 
@@ -24,8 +25,12 @@ def grade(
     """
     if graded.device_good is None and graded.cloud_good is None:
         raise UsageError("a grade says right or wrong of one side at least")
+    if store is None:
+        raise TraceError("there is no trace store to look in", hint="see `lanai doctor`")
     found = store.find(trace_id)
-    before = Decision.from_json_dict(store.decision(found.trace_id))
+    before = read_record(store.decision(found.trace_id))
+    if isinstance(before, Refusal):
+        raise UsageError("this request ran nowhere: there is no answer to grade")
     if before.graded is not None:
         raise UsageError("this request was graded already", hint="a grade counts once")
     decision = before.judged(graded)

@@ -13,7 +13,7 @@ from device_agent.private_file import write_private
 from device_agent.traces import SpanRecord, TraceRecord
 from lanai.errors import RouteError
 from lanai.telemetry import Attr, Span
-from router import Decision
+from router.refusal import read_record
 
 __all__ = ["write_trace_page"]
 
@@ -100,7 +100,7 @@ def _why(trace: TraceRecord) -> tuple[str, ...]:
     if trace.decision is None:
         return ()
     try:
-        return tuple(Decision.from_json_dict(trace.decision).explain().splitlines())
+        return tuple(read_record(trace.decision).explain().splitlines())
     except RouteError as error:
         return (error.message,)
 

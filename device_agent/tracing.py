@@ -208,7 +208,7 @@ def _record(span: ReadableSpan) -> SpanRecord:
         parent_id=format_span_id(span.parent.span_id) if span.parent else None,
         name=span.name,
         start_ns=start,
-        end_ns=span.end_time or start,
+        end_ns=max(span.end_time or start, start),  # a wall clock may have been set back
         attributes=dict(span.attributes or {}),
     )
 

@@ -20,6 +20,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import Any
 
 from device_agent.aftermath import describe, describe_end, ended
 from device_agent.cloud_side import FAILURES, CloudSide, cause_of
@@ -216,9 +217,14 @@ class Turn:
             describe_end(self._trace.root, decision)
         await self._trace.finish(
             error=error,
-            decision=decision.to_json_dict() if decision else None,
+            decision=decision.to_json_dict() if decision else self._refused(),
             then=lambda: runtime.memory.note(decision, runtime.router) if decision else None,
         )
+
+    def _refused(self) -> dict[str, Any] | None:
+        """What is kept of a request that the rules left no place for."""
+        refusal = self._consultation.refusal if self._consultation else None
+        return refusal.ended(self._trace.id).to_json_dict() if refusal else None
 
     def _settled(self, outcome: str) -> Decision | None:
         """The decision that stands, with what the request came to."""

@@ -54,7 +54,8 @@ class RuleVerdict:
         return self.name == EXTERNAL_RULE and self.allows_external is True
 
     @classmethod
-    def _read(cls, fields: Fields) -> "RuleVerdict":
+    def read(cls, fields: Fields) -> "RuleVerdict":
+        """Raises ``Malformed``."""
         verdict = cls(
             name=fields.text("name"),
             allows_device=fields.flag("allows_device"),
@@ -193,7 +194,7 @@ class Decision:
             confidence=fields.optional_number("confidence"),
             threshold=fields.optional_number("threshold"),
             counterfactual=fields.text("counterfactual"),
-            rules=tuple(RuleVerdict._read(each) for each in fields.each("rules")),
+            rules=tuple(RuleVerdict.read(each) for each in fields.each("rules")),
             signals=tuple(SignalReading._read(each) for each in fields.each("signals")),
             policy_digest=fields.text("policy_digest"),
             estimator_digest=fields.optional_text("estimator_digest"),

@@ -12,7 +12,7 @@ Only what a decision recorded is used:
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lanai.errors import NoRoute
@@ -54,6 +54,8 @@ class Replayed:
     expected_gain: float
     """Change in P(the answer is good) by the estimator; 0 where nothing changes or none weighed."""
     no_route: bool = False
+    money: float = 0.0
+    """Of this request in the cloud, by the other policy's tariff."""
 
     @property
     def changed(self) -> bool:
@@ -77,7 +79,10 @@ def replay(
 
 
 def summary(replayed: list[Replayed]) -> dict[str, Any]:
-    """What would change: decisions, requests in the cloud, expected good answers."""
+    """What would change: decisions, requests in the cloud, money, expected good answers.
+
+    Money is by the other policy's tariff on both sides, so that only routes differ.
+    """
     told = [each for each in replayed if each.now is not None or each.no_route]
     return {
         "decisions": len(replayed),
@@ -85,20 +90,33 @@ def summary(replayed: list[Replayed]) -> dict[str, Any]:
         "changed": [each.to_json_dict() for each in told if each.changed],
         "cloud_before": sum(each.was is Destination.CLOUD for each in told),
         "cloud_after": sum(each.now is Destination.CLOUD for each in told),
+        "money_before": round(sum(r.money for r in told if r.was is Destination.CLOUD), 6),
+        "money_after": round(sum(r.money for r in told if r.now is Destination.CLOUD), 6),
         "expected_gain": round(sum(each.expected_gain for each in told), 4),
     }
 
 
 def _again(trace_id: str, decision: Decision, policy: Policy, estimator: Estimator) -> Replayed:
     was, estimate = decision.destination, _estimate(decision, estimator)
+    again = Replayed(
+        trace_id=trace_id, was=was, now=None, expected_gain=0.0, money=_money(decision, policy)
+    )
     try:
         now = _now(decision, policy, estimator, estimate)
     except NoRoute:
-        return Replayed(trace_id=trace_id, was=was, now=None, expected_gain=0.0, no_route=True)
+        return replace(again, no_route=True)
     gain = 0.0
     if estimate is not None and now is not None and now is not was:
         gain = estimate.benefit if now is Destination.CLOUD else -estimate.benefit
-    return Replayed(trace_id=trace_id, was=was, now=now, expected_gain=gain)
+    return replace(again, now=now, expected_gain=gain)
+
+
+def _money(decision: Decision, policy: Policy) -> float:
+    """By the tokens that were answered, where that is known; else by those that were asked for."""
+    seen, done = _seen(decision), decision.realized
+    answered = None if done is None else done.output_tokens
+    tokens = seen.max_output_tokens if answered is None else answered
+    return policy.costs.money_of(seen.input_tokens, tokens)
 
 
 def _now(

@@ -16,7 +16,7 @@ character.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lanai.errors import UsageError
+from lanai.errors import NoRoute, UsageError
 from router.decision import Decision
 from router.drafts import tripped
 from router.eligibility import judge
@@ -24,6 +24,7 @@ from router.estimator import Estimate, Estimator
 from router.facts import AnswerObservation, DecodeObservation, PrefillObservation, RequestFacts
 from router.readings import Readings
 from router.recorded import Asked, Models, Shadow
+from router.refusal import Refusal
 from router.sentences import rule_counterfactual, weighed_counterfactual
 from router.signals import ANSWER_SIGNALS, PREFILL_SIGNALS
 from router.stopwatch import Stopwatch
@@ -78,6 +79,8 @@ class RoutingRun:
         self._weighed: Weighed | None = None
         self._hedged: bool | None = None
         self._shadow: Shadow | None = None
+        self.refusal: Refusal | None = None
+        """Why there was no route, once ``eligibility`` raised ``NoRoute``."""
 
     @property
     def open(self) -> Stage | None:
@@ -114,7 +117,7 @@ class RoutingRun:
     def eligibility(self) -> Decision | None:
         """Stage 0. ``None``: both sides are left and the mode is auto. Raises ``NoRoute``."""
         with self._enter(Stage.ELIGIBILITY):
-            settled = self._eligible.settle()
+            settled = self._settle()
             if settled is None and stays_in_cloud(self._policy, self._facts.session_on):
                 settled = Destination.CLOUD, Reason.SESSION_ESCALATED
             if settled is not None:
@@ -126,6 +129,21 @@ class RoutingRun:
             else:
                 return self._by_rule(Destination.DEVICE, Stage.ELIGIBILITY, Reason.NO_ESTIMATOR)
             return None
+
+    def _settle(self) -> tuple[Destination, Reason] | None:
+        try:
+            return self._eligible.settle()
+        except NoRoute as error:
+            self.refusal = Refusal(
+                reason=Reason(error.reason),
+                rules=self._eligible.verdicts,
+                policy_digest=self._policy.digest,
+                decision_us=self._stopwatch.us,
+                asked=self._asked(),
+                models=Models.of(self._facts),
+                circumstances=self._facts.circumstances,
+            )
+            raise
 
     def prefill(self, observation: PrefillObservation) -> Decision | None:
         """Stage 1. ``None``: look at an early draft, or at the answer."""

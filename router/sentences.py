@@ -7,16 +7,17 @@ nothing a user typed can reach one.
 from typing import TYPE_CHECKING
 
 from router.facts import RequestFacts
-from router.vocabulary import Reason
-from router.words import CONDITIONS, NO_BOUND, REASONS, STAGES, WHERE
+from router.vocabulary import Destination, Reason, Stage
+from router.words import CONDITIONS, HINTS, NO_BOUND, REASONS, STAGES, WHERE
 
 if TYPE_CHECKING:  # decisions explain themselves through this module
     from router.bounds import Claim
     from router.decision import Decision, RuleVerdict, SignalReading
     from router.recorded import Asked, Graded, Realized, Shadow
+    from router.refusal import Refusal
     from router.utility import Terms
 
-__all__ = ["explain", "number", "rule_counterfactual", "weighed_counterfactual"]
+__all__ = ["explain", "explain_refusal", "number", "rule_counterfactual", "weighed_counterfactual"]
 
 
 def number(value: float, other: float | None = None) -> str:
@@ -68,6 +69,21 @@ def explain(decision: "Decision") -> str:
         *([_graded(decision.graded)] if decision.graded else []),
         f"The router took {decision.decision_us:.0f} µs under policy {decision.policy_digest[:12]}"
         + (f", estimator {decision.estimator_digest[:12]}." if decision.estimator_digest else "."),
+    ]
+    return "\n".join(lines)
+
+
+def explain_refusal(refusal: "Refusal") -> str:
+    """Sentences, one a line: that it ran nowhere, why neither side, the rules, what to do."""
+    device, cloud = (refusal.why_not(each) for each in (Destination.DEVICE, Destination.CLOUD))
+    sides = (("device", device), ("cloud", cloud))
+    lines = [
+        f"Ran nowhere, decided {STAGES[Stage.ELIGIBILITY]}: the rules left no place.",
+        _asked(refusal.asked),
+        *(f"Not the {side}: {REASONS[reason]}." for side, reason in sides if reason),
+        _rules(refusal.rules),
+        *([f"To do: {HINTS[refusal.reason]}."] if refusal.reason in HINTS else []),
+        f"The router took {refusal.decision_us:.0f} µs under policy {refusal.policy_digest[:12]}.",
     ]
     return "\n".join(lines)
 

@@ -12,7 +12,7 @@ from device_agent.traces import TraceStore, traces_path
 from lanai.cli.group import Group
 from lanai.cli.output import emit_json, json_option
 from lanai.folders import Folders
-from router.decision import Decision
+from router.refusal import read_record
 
 __all__ = ["route"]
 
@@ -37,10 +37,10 @@ def explain(trace_id: str, as_json: bool) -> None:
     """Say where the request TRACE_ID ran and why. A prefix that names one trace is enough."""
     store = TraceStore.open(traces_path(Folders.standard()))
     try:
-        decision = Decision.from_json_dict(store.decision(trace_id))
+        record = read_record(store.decision(trace_id))
     finally:
         store.close()
     if as_json:
-        emit_json(decision.to_json_dict())
+        emit_json(record.to_json_dict())
     else:
-        click.echo(decision.explain())
+        click.echo(record.explain())

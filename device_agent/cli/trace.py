@@ -97,7 +97,8 @@ def _decision(record: "TraceRecord") -> list[str]:
     decision = record.decision
     if decision is None:
         return [f"ended before a decision: {record.error}"]
-    lines = [f"decision: {decision['route']}, {decision['stage']}: {decision['reason']}"]
+    where = decision["route"] or "no route"
+    lines = [f"decision: {where}, {decision['stage']}: {decision['reason']}"]
     if decision["counterfactual"]:
         lines.append(f"          {decision['counterfactual']}")
     if shadow := decision.get("shadow"):
@@ -112,7 +113,7 @@ def _decision(record: "TraceRecord") -> list[str]:
 def _line(record: "TraceRecord") -> str:
     when = time.strftime("%m-%d %H:%M:%S", time.localtime(record.started_ns / 1e9))
     decision = record.decision or {}
-    where, why = decision.get("route", "-"), decision.get("reason", "-")
+    where, why = decision.get("route") or "-", decision.get("reason", "-")
     line = f"{record.trace_id[:12]}  {when}  {record.duration_ns / 1e6:>8.0f} ms  {where:<6} {why}"
     return f"{line}  {record.error}" if record.error else line
 

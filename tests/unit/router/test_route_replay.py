@@ -9,6 +9,8 @@ from device_agent.traces import SpanRecord, TraceStore, traces_path
 from lanai.cli.mount import run
 from lanai.folders import Folders
 from router import DataClass, Mode, Router
+from router.policy_parts import Costs
+from router.recorded import Realized
 from router.replay import replay, summary
 
 
@@ -117,5 +119,48 @@ def test_the_command_reads_the_trace_store(decided, tmp_path, monkeypatch, capsy
     assert run(["route", "replay", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["decisions"], found["not_replayed"]) == (21, 20)
+    assert run(["route", "replay", "--days", "7", "--json"]) == 0  # these are of 1970
+    assert json.loads(capsys.readouterr().out)["decisions"] == 0
     assert run(["route", "replay", "f" * 32, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["decisions"] == 1
+
+
+def test_what_it_would_cost_is_by_one_tariff(make_policy, make_facts, make_estimator, seen):
+    """The other policy's, before and after; by the tokens that were answered."""
+    router = Router(make_policy(), make_estimator())
+    run_ = router.begin(make_facts())
+    sent = run_.eligibility() or run_.prefill(seen(9.0))
+    done = Realized(outcome="answered", seconds=1.0, output_tokens=9)
+    priced = Costs(weight=0.01, money_per_request=1.0, money_per_1000_tokens=10.0)
+    found = summary(
+        replay(
+            [("a" * 32, sent.ended("a" * 32, done))], make_policy(costs=priced), make_estimator()
+        )
+    )
+    assert (found["money_before"], found["money_after"]) == (2.09, 2.09)
+    kept = make_policy(costs=priced, escalate_above_benefit=1.0)
+    found = summary(replay([("a" * 32, sent)], kept, make_estimator()))
+    assert (found["money_before"], found["money_after"]) == (2.5, 0.0)
+
+
+def test_records_that_cannot_be_replayed_are_counted(decided, tmp_path, monkeypatch, capsys):
+    """One damaged record, or a request that ran nowhere, does not hide the others."""
+    monkeypatch.setenv("LANAI_HOME", str(tmp_path))
+    store = TraceStore.open(traces_path(Folders.standard()))
+    _, decision = decided[0]
+    damaged = decision.to_json_dict() | {"reason": "felt_like_it"}
+    for row, record in enumerate((decision.to_json_dict(), damaged, None)):
+        span = SpanRecord(
+            trace_id=f"{row:032x}",
+            span_id="00f067aa0ba902b7",
+            parent_id=None,
+            name="lanai.request",
+            start_ns=1,
+            end_ns=2,
+            attributes={},
+        )
+        store.save([span], decision=record)
+    store.close()
+    assert run(["route", "replay", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["decisions"], found["refused"], found["unreadable"]) == (1, 0, 1)

@@ -50,6 +50,7 @@ standings = st.builds(
     device_s=st.none() | st.floats(0, 1e6),
     cloud_s=st.none() | st.floats(0, 1e6),
     drifted=st.booleans(),
+    refuted=st.sampled_from([(), (0.1,), (0.05, 0.1, 0.2)]),
 )
 
 facts = st.builds(
