@@ -97,6 +97,14 @@ class Agent:
         )
         return Session(session, self._portal)
 
+    def grade(
+        self, trace_id: str, *, device_good: bool | None = None, cloud_good: bool | None = None
+    ) -> Decision:
+        """Say afterwards whether a request's answers were right; see ``AsyncAgent.grade``."""
+        return self._portal.call(
+            self._agent.grade(trace_id, device_good=device_good, cloud_good=cloud_good)
+        )
+
     @property
     def guardrails(self) -> Guardrails:
         """Of sessions for which the app names none."""

@@ -29,6 +29,7 @@ __all__ = ["Check", "examine"]
 
 OLDEST_PYTHON = (3, 11)
 ROUTER, DRIFT = "router", "drift"
+REFIT = "no such bound is claimed; `lanai route train` fits an estimator to your own questions"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,11 +150,15 @@ def _router(folders: Folders) -> Check:
 
 
 def _experience(path: Path) -> Check:
-    """Drift: are requests still like those the estimator was measured on?"""
+    """Drift: are requests still like those the estimator was measured on, and its bounds true?"""
     memory = Memory(path)
-    watch = memory.experience.watch
+    watch, grades = memory.experience.watch, memory.experience.grades
     if memory.lost:
         return Check(name=DRIFT, ok=False, reason="damaged", hint=f"move {path} away")
+    if grades is not None and grades.refuted:
+        refuted = ", ".join(f"{alpha:g}" for alpha in grades.refuted)
+        reason = f"graded requests refute a regret of {refuted}"
+        return Check(name=DRIFT, ok=False, reason=reason, hint=REFIT)
     if watch is None:
         return Check(name=DRIFT, ok=True, reason="no decision to compare yet")
     if watch.distance is None or watch.limit is None:
@@ -162,8 +167,7 @@ def _experience(path: Path) -> Check:
         f"distance {watch.distance:.3f}, chance alone reaches {watch.limit:.3f}; "
         f"{watch.alarms} of {watch.windows} windows drifted"
     )
-    hint = "no bound is claimed; `lanai route train` fits an estimator to your own questions"
-    return Check(name=DRIFT, ok=not watch.drifted, reason=reason, hint=hint)
+    return Check(name=DRIFT, ok=not watch.drifted, reason=reason, hint=REFIT)
 
 
 def _loopback() -> Check:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from device_agent.agent import AsyncAgent
 from device_agent.grades import grade
 from device_agent.remembering import Memory, experience_path
 from device_agent.traces import SpanRecord, TraceStore, traces_path
@@ -114,6 +115,16 @@ def test_a_grade_counts_once_and_says_something(store, router) -> None:
         grade(store, memory, router, TRACE_ID, WRONG)
     with pytest.raises(TraceError):
         grade(store, memory, router, "ffff", WRONG)
+
+
+async def test_apps_grade_by_the_reply_s_trace(store, folders) -> None:
+    """The same from Python; without a store it is an error, not silence."""
+    agent = AsyncAgent.from_config(folders=folders)
+    decision = await agent.grade(TRACE_ID, device_good=True)
+    assert decision.graded == Graded(device_good=True, cloud_good=None)
+    await agent.close()
+    with pytest.raises(TraceError):
+        grade(None, Memory(), Router(Policy.load()), TRACE_ID, WRONG)
 
 
 def test_graded_regrets_reach_the_next_decision(store, router, folders, capsys) -> None:

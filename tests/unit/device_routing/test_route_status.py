@@ -10,7 +10,9 @@ from device_agent.checkup import _experience
 from device_agent.remembering import Memory, experience_path
 from lanai.cli.mount import run
 from lanai.folders import Folders
+from router.drift import RegretWatch
 from router.experience import Experience, Watch
+from router.grades import Grades
 
 CALM = Watch(estimator="e" * 64, windows=3, alarms=1, distance=0.05, limit=0.16)
 
@@ -57,6 +59,16 @@ def test_the_doctor_says_whether_requests_drifted(path, watch, ok, reason) -> No
     check = _experience(path)
     assert (check.name, check.ok) == ("drift", ok)
     assert reason in check.reason
+
+
+def test_the_doctor_says_which_bounds_grades_refute(path) -> None:
+    """By α, and that they are claimed no more."""
+    watches = (RegretWatch(alpha=0.05), RegretWatch(alpha=0.1, refuted=True))
+    grades = Grades(estimator="e" * 64, watches=watches)
+    path.write_text(json.dumps(Experience(watch=CALM, grades=grades).to_json_dict()))
+    check = _experience(path)
+    assert (check.ok, check.reason) == (False, "graded requests refute a regret of 0.1")
+    assert "lanai route train" in check.hint
 
 
 def test_the_doctor_names_a_damaged_file(path) -> None:
