@@ -13,6 +13,7 @@ from device_agent.availability import Availability
 from device_agent.departure import Approve, Departure, Redact
 from device_agent.enrolled import EnrolledCloud
 from device_agent.external import External, configured_endpoint
+from device_agent.grades import grade
 from device_agent.guardrails import Guardrails, guardrails_of
 from device_agent.ledger import Ledger, ledger_path
 from device_agent.local import Device
@@ -28,7 +29,8 @@ from device_agent.tracing import Tracing
 from lanai.errors import LanaiError, TraceError
 from lanai.folders import Folders
 from lanai.settings import Settings
-from router import DataClass, Mode
+from router import DataClass, Decision, Mode
+from router.recorded import Graded
 from trust.updates import TrustRootStore
 
 __all__ = ["AsyncAgent", "open_tracing"]
@@ -162,6 +164,21 @@ class AsyncAgent:
     def traces_lost(self) -> int:
         """Requests of this agent whose trace could not be stored."""
         return self._runtime.tracing.lost
+
+    async def grade(
+        self, trace_id: str, *, device_good: bool | None = None, cloud_good: bool | None = None
+    ) -> Decision:
+        """Say afterwards whether a request's answers were right; once for each request.
+
+        The bound of regret is watched by it: grade requests drawn at random. ``None``: that side's
+        answer is not known. Raises ``TraceError`` where the trace is not there, ``UsageError`` for
+        a second grade, an empty one, and a request that ran nowhere.
+        """
+        runtime = self._runtime
+        graded = Graded(device_good=device_good, cloud_good=cloud_good)
+        return await asyncio.to_thread(
+            grade, runtime.tracing.store, runtime.memory, runtime.router, trace_id, graded
+        )
 
 
 def open_tracing(path: Path, *, keep_days: int) -> Tracing:
