@@ -60,6 +60,13 @@ EPSILON = 1e-12  # slopes of single weights are far below AdamW's usual 1e-8
     help="over the texts, layer by layer",
 )
 @click.option(
+    "--rate",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=5e-3,
+    show_default=True,
+    help="learning rate of weights, layer by layer, in root mean squares of their matrix",
+)
+@click.option(
     "--minutes",
     type=click.FloatRange(0),
     default=0.0,
@@ -142,7 +149,7 @@ def _blocks(chosen: dict[str, Any]) -> "BlockSettings | None":
 
     if not chosen["epochs"]:
         return None
-    return BlockSettings(epochs=chosen["epochs"], seed=chosen["seed"])
+    return BlockSettings(epochs=chosen["epochs"], rate=chosen["rate"], seed=chosen["seed"])
 
 
 def _whole(chosen: dict[str, Any]) -> Any:

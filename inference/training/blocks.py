@@ -42,11 +42,11 @@ class BlockSettings:
     ``at_once``: sequences of a step."""
 
     epochs: int = 2
-    rate: float = 2e-3
+    rate: float = 5e-3
     number_rate: float = 0.3
     low_rank_rate: float = 3e-4
     final_rate: float = 0.05
-    at_once: int = 4
+    at_once: int = 2
     curvature_sequences: int = 24
     seed: int = 0
 
