@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -40,6 +42,8 @@ __all__ = [
 ]
 
 Precision = Literal["auto", "bfloat16", "float32"]
+Ids = NDArray[np.int64]
+Rows = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +91,14 @@ class LanguageModel(Protocol):
 
     def forward_each(self, ids: Tensor, cache: Any) -> Tensor:
         """As ``forward`` of a few ids one after the other, in one pass; logits (n, vocabulary)."""
+        ...
+
+    def predict(self, ids: Ids, cache: Any, *, adapter: Any = None) -> tuple[Rows, Rows]:
+        """As ``forward``, in numpy: logits (1, vocabulary), hidden (width,)."""
+        ...
+
+    def predict_each(self, ids: Ids, cache: Any) -> Rows:
+        """As ``forward_each``, in numpy."""
         ...
 
     def step(self, ids: Tensor, caches: Sequence[Any], *, adapter: Any = None) -> list[Forward]: ...
@@ -193,6 +205,16 @@ class Decoder:
         found = self.step(ids, [cache.after(row) for row in range(count)])
         cache.advance(count)
         return torch.cat([each.logits for each in found])
+
+    def predict(self, ids: Ids, cache: Cache, *, adapter: Lifts | None = None) -> tuple[Rows, Rows]:
+        """See ``LanguageModel.predict``."""
+        out = self.forward(torch.from_numpy(ids), cache, adapter=adapter)
+        return out.logits.cpu().numpy(), out.hidden.cpu().numpy()
+
+    def predict_each(self, ids: Ids, cache: Cache) -> Rows:
+        """See ``LanguageModel.predict_each``."""
+        found: Rows = self.forward_each(torch.from_numpy(ids), cache).cpu().numpy()
+        return found
 
     @torch.inference_mode()
     def step(

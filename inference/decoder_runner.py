@@ -12,8 +12,6 @@ from inference.same_rows import MOST_ROWS, rows_alike
 from lanai.errors import EngineError, UsageError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from inference.adapters.memory import AdapterMemory
     from inference.decoder import Adapted, Forward, LanguageModel
 
@@ -54,10 +52,12 @@ class DecoderRunner:
     def _step(self, slots: Sequence[Slot], ids: NDArray[np.int32]) -> list[Prediction]:
         if len(slots) == 1:  # the shapes of the unbatched pass, to the last bit
             return step_alone(slots, ids)
+        import torch
+
         own = [slot for slot in slots if isinstance(slot, DecoderSlot)]
         with _computing(ids) as tokens:
             caches = [slot.cache for slot in own]
-            found = self._decoder.step(tokens, caches, adapter=own[0].adapter)
+            found = self._decoder.step(torch.from_numpy(tokens), caches, adapter=own[0].adapter)
             return [_prediction(out) for out in found]
 
     def _most_rows(self) -> int:
@@ -91,7 +91,8 @@ class DecoderSlot:
 
     def forward(self, ids: NDArray[np.int32]) -> Prediction:
         with _computing(ids) as tokens:
-            return _prediction(self._decoder.forward(tokens, self.cache, adapter=self.adapter))
+            logits, hidden = self._decoder.predict(tokens, self.cache, adapter=self.adapter)
+        return Prediction(logits=logits[-1], hidden=hidden)
 
     @property
     def most_rows(self) -> int:
@@ -99,7 +100,7 @@ class DecoderSlot:
 
     def forward_each(self, ids: NDArray[np.int32]) -> list[Prediction]:
         with _computing(ids) as tokens:
-            logits = self._decoder.forward_each(tokens, self.cache).cpu().numpy()
+            logits = self._decoder.predict_each(tokens, self.cache)
         return [Prediction(logits=row, hidden=np.zeros(0, np.float32)) for row in logits]
 
     def take_back(self, count: int) -> None:
@@ -116,14 +117,12 @@ def _prediction(out: "Forward") -> Prediction:
 
 
 @contextlib.contextmanager
-def _computing(ids: NDArray[np.int32]) -> Iterator["Tensor"]:
+def _computing(ids: NDArray[np.int32]) -> Iterator[NDArray[np.int64]]:
     """A copy that is overwritten after use: numpy keeps small arrays' memory for the next one."""
-    import torch
-
     tokens = ids.astype(np.int64)
     try:
-        with torch.inference_mode(), _torch_errors():
-            yield torch.from_numpy(tokens)
+        with _torch_errors():
+            yield tokens
     finally:
         tokens.fill(0)
 

@@ -51,15 +51,11 @@ class TorchRuns:
         self._cache = model.new_cache(model.context_tokens)
 
     def prompt(self, ids: NDArray[np.int64]) -> None:
-        import torch
-
         self._cache.length = 0
-        self._model.forward(torch.from_numpy(ids), self._cache)
+        self._model.predict(ids, self._cache)
 
     def step(self, token: int) -> None:
-        import torch
-
-        self._model.forward(torch.tensor([token]), self._cache)
+        self._model.predict(np.array([token], np.int64), self._cache)
 
 
 @dataclass(slots=True)

@@ -5,6 +5,7 @@ from typing import Final
 
 __all__ = [
     "ABI",
+    "BAD_ARGUMENT",
     "MOST_ADAPTERS",
     "MOST_PRODUCTS",
     "TABLE_BYTES",
@@ -19,6 +20,7 @@ __all__ = [
 ]
 
 ABI: Final = 2
+BAD_ARGUMENT: Final = 1  # of enum lanai_error
 MOST_ADAPTERS: Final = 2
 MOST_PRODUCTS: Final = 3
 TABLE_BYTES: Final = 576

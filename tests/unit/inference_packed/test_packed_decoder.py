@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from inference.architectures import DecoderConfig, DecoderWeights
-from inference.decoder import Decoder
+from inference.decoder import Decoder, LanguageModel
 from inference.formats.packed import PackedFile
 from inference.formats.packed_source import PackedSource
 from inference.kernels import Kernels
@@ -129,6 +129,33 @@ def test_ids_that_are_no_tokens_are_refused(decoder: PackedDecoder, ids: Tensor)
     with pytest.raises(UsageError):
         decoder.forward(ids, cache)
     assert cache.length == 0
+
+
+def test_numpy_gives_what_torch_gives(decoder: PackedDecoder, tmp_path: Path) -> None:
+    """``predict`` and ``predict_each`` are ``forward`` and ``forward_each``, to the last bit."""
+    plain = reference(PackedFile.open(write_tiny_packed(tmp_path / "other", tiny_config())))
+    models: list[LanguageModel] = [decoder, plain]
+    ids = torch.arange(3, 9)
+    for model in models:
+        one, other = model.new_cache(20), model.new_cache(20)
+        expected = model.forward(ids, one)
+        logits, hidden = model.predict(ids.numpy(), other)
+        assert np.array_equal(logits, expected.logits.numpy())
+        assert np.array_equal(hidden, expected.hidden.numpy())
+        each = model.predict_each(ids[:3].numpy(), other)
+        assert np.array_equal(each, model.forward_each(ids[:3], one).numpy())
+        assert one.length == other.length == 9
+
+
+def test_a_prediction_belongs_to_its_caller(decoder: PackedDecoder) -> None:
+    """The next pass leaves it as it is, and ids that lie apart in memory are read as they are."""
+    cache, ids = decoder.new_cache(20), np.arange(12)
+    first, _ = decoder.predict(ids[::2], cache)
+    kept = first.copy()
+    decoder.predict(ids[:3], cache)
+    assert np.array_equal(first, kept)
+    again, _ = decoder.predict(ids[::2].copy(), decoder.new_cache(20))
+    assert np.array_equal(first, again)
 
 
 @pytest.mark.parametrize("tokens", [0, -1, 21])
