@@ -102,7 +102,16 @@ def _flush(folder: Path) -> None:
     for path in folder.rglob("*"):
         if path.is_file():
             _flush_folder(path)
+            _forget_pages(path)
     _flush_folder(folder)
+
+
+def _forget_pages(path: Path) -> None:
+    """What was written lies in memory in small pages; the first reader may want large ones."""
+    if not hasattr(os, "posix_fadvise"):
+        return
+    with path.open("rb") as opened, contextlib.suppress(OSError):
+        os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _flush_folder(path: Path) -> None:

@@ -156,6 +156,23 @@ def test_what_a_killed_pull_left_is_cleared(catalog: Catalog, folder: Path) -> N
     assert left_in(folder / "tiny") == ["TERMS", "lanai.json", "tiny.gguf"]
 
 
+def test_what_was_written_leaves_memory(
+    catalog: Catalog, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each file, so that its first reader can have it in large pages; a refusal hurts nobody."""
+    asked: list[Any] = []
+
+    def refuse(descriptor: int, first: int, count: int, advice: int) -> None:
+        asked.append((os.fstat(descriptor).st_ino, first, count, advice))
+        raise OSError
+
+    monkeypatch.setattr(os, "posix_fadvise", refuse)
+    catalog.pull("tiny")
+    files = {path.stat().st_ino for path in (folder / "tiny").iterdir()}
+    assert {file for file, *_ in asked} == files
+    assert {tuple(rest) for _, *rest in asked} == {(0, 0, os.POSIX_FADV_DONTNEED)}
+
+
 def test_too_little_room_is_said_before_anything_is_fetched(
     folder: Path, index: Any, entry: CatalogEntry
 ) -> None:

@@ -1,6 +1,7 @@
 """The packed file: what is written is read, and nothing damaged is."""
 
 import json
+import mmap
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -186,3 +187,11 @@ def test_no_file_is_no_model(tmp_path: Path) -> None:
     """``ModelNotFound``."""
     with pytest.raises(ModelNotFound):
         PackedFile.open(tmp_path / "nothing")
+
+
+def test_large_pages_are_only_a_wish(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system that knows the advice and refuses it, or does not know it, reads all the same."""
+    monkeypatch.setattr(mmap, "MADV_HUGEPAGE", 9999, raising=False)
+    refused = PackedFile.open(weights)
+    monkeypatch.delattr(mmap, "MADV_HUGEPAGE")
+    assert PackedFile.open(weights).matrices.keys() == refused.matrices.keys()
