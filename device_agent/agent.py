@@ -13,6 +13,7 @@ from device_agent.availability import Availability
 from device_agent.departure import Approve, Departure, Redact
 from device_agent.enrolled import EnrolledCloud
 from device_agent.external import External, configured_endpoint
+from device_agent.given import consent_of, hook, text_of, word_of
 from device_agent.grades import grade
 from device_agent.guardrails import Guardrails, guardrails_of
 from device_agent.ledger import Ledger, ledger_path
@@ -140,12 +141,12 @@ class AsyncAgent:
         """
         return AsyncSession(
             self._runtime,
-            instructions=instructions,
-            mode=Mode(mode or self._settings.mode),
-            data_class=DataClass(data_class),
-            consent=consent,
+            instructions=None if instructions is None else text_of(instructions, "instructions"),
+            mode=word_of(Mode, mode or self._settings.mode, "mode"),
+            data_class=word_of(DataClass, data_class, "data_class"),
+            consent=consent_of(consent),
             max_output_tokens=self._settings.max_output_tokens,
-            departure=Departure(redact=redact, approve=approve),
+            departure=Departure(redact=hook(redact, "redact"), approve=hook(approve, "approve")),
             guardrails=self.guardrails if guardrails is None else guardrails,
             overflow=overflow,
         )

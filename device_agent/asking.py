@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from device_agent.departure import STAY_AS_IT_IS, Departure
+from device_agent.given import consent_of, options_of, refuse_unknown, word_of
 from device_agent.guardrails import UNGUARDED, Guardrails
 from device_agent.options import Options
 from device_agent.rounds import Prompted, higher
@@ -70,10 +71,9 @@ def prompted(
     messages: tuple[ChatMessage, ...], into: Any, asking: Asking, defaults: Defaults
 ) -> Prompted:
     """Raises ``UsageError`` for a form, tools or options that no answer can follow."""
-    if unknown := asking.keys() - Asking.__annotations__.keys():
-        raise TypeError(f"unknown keyword {min(unknown)!r}")
+    refuse_unknown(asking, Asking.__annotations__)
     target = target_of(into)
-    options = asking.get("options") or Options()
+    options = options_of(asking.get("options"))
     if target.form is not None and options.stop:
         raise UsageError("stop strings would cut an answer of a fixed form", hint="drop `stop`")
     tools, choice = _chosen(
@@ -81,14 +81,14 @@ def prompted(
     )
     if tools or target.form is not None or choice is ToolChoice.REQUIRED:
         check_request(target.form, told(tools), choice)
-    consent = asking.get("consent")
+    consent = consent_of(asking.get("consent"))
     ask = Ask(
         messages=messages,
         options=options,
         max_tokens=options.max_tokens or defaults.max_output_tokens,
-        mode=Mode(asking.get("mode") or defaults.mode),
+        mode=word_of(Mode, asking.get("mode") or defaults.mode, "mode"),
         data_class=_data_class(asking, defaults, tools, choice),
-        consent=defaults.consent if consent is None else consent,
+        consent=consent_of(defaults.consent) if consent is None else consent,
         form=target.form,
         tools=tools,
         tool_choice=choice,
@@ -113,7 +113,7 @@ def _data_class(
 ) -> DataClass:
     if choice is ToolChoice.REQUIRED and not told(tools, cloud=True):
         return DataClass.SECRET  # no cloud may be told of what must be called
-    asked = DataClass(asking.get("data_class") or defaults.data_class)
+    asked = word_of(DataClass, asking.get("data_class") or defaults.data_class, "data_class")
     return higher(asked, defaults.least_class)
 
 

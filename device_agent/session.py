@@ -14,6 +14,7 @@ from device_agent.asking import Asking, Defaults, prompted
 from device_agent.budget import Budget, budget_of, warm
 from device_agent.compacting import compact
 from device_agent.departure import STAY_AS_IT_IS, Departure
+from device_agent.given import messages_of, text_of, word_of
 from device_agent.guardrails import UNGUARDED, Guardrails
 from device_agent.reply import Reply
 from device_agent.rounds import Prompted, Rounds, higher
@@ -86,8 +87,9 @@ class AsyncSession:
         """
         if self._busy:
             raise UsageError("this session is answering a prompt", hint="restore it afterwards")
-        self._transcript = list(messages)
-        self._results_class = higher(self._results_class, DataClass(data_class))
+        said, held = messages_of(messages), word_of(DataClass, data_class, "data_class")
+        self._transcript = said
+        self._results_class = higher(self._results_class, held)
         self._ran_on = None
 
     @property
@@ -202,7 +204,7 @@ class AsyncSession:
             if not self._transcript or self._transcript[-1].role not in ("user", "tool"):
                 raise UsageError("there is nothing to go on after", hint="give a prompt")
             return tuple(self._transcript)
-        if not prompt.strip():
+        if not text_of(prompt, "prompt").strip():
             raise UsageError("the prompt is empty", hint="say something")
         return (*self._transcript, ChatMessage(role="user", text=Content(prompt)))
 

@@ -16,6 +16,7 @@ from typing import Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, PydanticUserError, create_model
 
+from device_agent.given import word_of
 from inference.text.tools import Tool
 from lanai.errors import UsageError
 from router.vocabulary import DataClass
@@ -69,7 +70,7 @@ class FunctionTool:
             function=function,
             arguments=arguments,
             device_only=device_only,
-            data_class=DataClass(data_class),
+            data_class=word_of(DataClass, data_class, "data_class"),
             timeout_s=timeout_s,
         )
 
@@ -85,6 +86,8 @@ AnyTool = FunctionTool | Tool
 
 def tools_of(given: Iterable[AnyTool | Function]) -> tuple[AnyTool, ...]:
     """Functions become tools. Raises ``UsageError``."""
+    if callable(given) or isinstance(given, FunctionTool | Tool | str):
+        raise UsageError("`tools` is one thing", hint="tools=[a_function], even for one")
     return tuple(
         each if isinstance(each, FunctionTool | Tool) else FunctionTool.of(each) for each in given
     )
