@@ -66,7 +66,9 @@ def _form(request: ChatRequest) -> dict[str, Any] | None:
     form = request.response_format
     if form is None or form.type == "text":
         return None
-    return form.json_schema.schema_ if isinstance(form, JsonSchemaFormat) else ANY_OBJECT
+    if isinstance(form, JsonSchemaFormat):
+        return form.json_schema.schema_
+    return ANY_OBJECT if form.value is None else form.value
 
 
 def _tools(request: ChatRequest) -> tuple[tuple[Tool, ...], ToolChoice]:

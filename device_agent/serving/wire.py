@@ -99,7 +99,10 @@ class TextFormat(Wire):
 
 
 class JsonObjectFormat(Wire):
+    """``value``: a schema, as Hugging Face's clients send it."""
+
     type: Literal["json_object"]
+    value: dict[str, Any] | None = None
 
 
 class JsonSchema(Wire):
