@@ -49,7 +49,9 @@ def triage(agent: Agent, path: Path, *, newest: int) -> list[Sorted]:
     found = []
     with closing(mailbox.mbox(path, create=False)) as box:
         mails = list(box)[-newest:]
-    for mail in mails:
+    for at, mail in enumerate(mails):
+        if sys.stderr.isatty():
+            print(f"{at + 1} of {len(mails)}", end="\r", file=sys.stderr)
         subject = _header(mail, "subject")
         try:
             found.append(_judge(session.fork(), mail, subject))

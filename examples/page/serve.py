@@ -22,7 +22,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=8000)
     with server(parser.parse_args().port) as running:
-        print(f"http://127.0.0.1:{running.server_port}")
+        page = f"http://127.0.0.1:{running.server_port}"
+        print(f"{page}, beside `lanai serve --allow-origin {page}`", flush=True)
         running.serve_forever()
 
 
