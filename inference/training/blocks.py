@@ -47,7 +47,7 @@ class BlockSettings:
     low_rank_rate: float = 3e-4
     final_rate: float = 0.05
     at_once: int = 2
-    curvature_sequences: int = 24
+    curvature_sequences: int = 12
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -86,22 +86,23 @@ def train_blocks(
     """
     roots = curvature_roots(source, learn[: settings.curvature_sequences])  # 1
     with torch.no_grad():
-        streams = [model.embedded(ids) for ids in (learn, held) for model in (packed, source)]
+        made = [packed.embedded(ids) for ids in (learn, held)]
+        wanted = [source.embedded(ids) for ids in (learn, held)]
     trained: dict[str, PackedMatrix] = {}
     for index in range(layers or len(source.layers)):  # 2
         names = [f"layers.{index}.{part}" for group in GROUPS.values() for part in group]
         mine = {name: matrices[name] for name in names}
+        wanted = [through(source, index, stream) for stream in wanted]
         found = None if store is None else store.take(index, mine, changes)
         if found is None:
-            pairs = _Pairs(source, index, streams, roots[index], settings)
+            pairs = _Pairs(learn=(made[0], wanted[0]), held=(made[1], wanted[1]), root=roots[index])
             error, found = _Block(packed, source, index, mine, changes, settings).train(pairs)
             on_layer(error)
             if store is not None:
                 store.put(index, found, changes)
         packed = with_matrices(packed, index, found)  # 4
         trained |= found
-        for at, model in enumerate((packed, source, packed, source)):
-            streams[at] = through(model, index, streams[at], None if at % 2 else changes)
+        made = [through(packed, index, stream, changes) for stream in made]
     return trained
 
 
@@ -134,26 +135,17 @@ def _replaced(model: TrainableDecoder, index: int, dense: Mapping[str, Tensor]) 
     return replace(model, layers=(*model.layers[:index], layer, *model.layers[index + 1 :]))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class _Pairs:
-    """What enters a rounded layer, and what should come out of it."""
+    """What enters a rounded layer and what should come out of it, to learn from and held out."""
 
-    def __init__(
-        self,
-        source: TrainableDecoder,
-        index: int,
-        streams: list[Tensor],
-        root: Tensor,
-        settings: BlockSettings,
-    ) -> None:
-        self._root = root
-        self.learn, self.held = streams[0], streams[2]
-        self._wanted = [through(source, index, streams[at]) for at in (1, 3)]
-        self._size = settings.at_once
+    learn: tuple[Tensor, Tensor]
+    held: tuple[Tensor, Tensor]
+    root: Tensor
 
-    def error(self, made: Tensor, rows: Tensor, *, held: bool) -> Tensor:
+    def error(self, made: Tensor, wanted: Tensor) -> Tensor:
         """Estimated nats a token; ``made``: the stream behind the layer."""
-        wanted = self._wanted[held][rows]
-        return (relative(made - wanted, wanted) @ self._root).square().sum(-1).mean() / 2
+        return (relative(made - wanted, wanted) @ self.root).square().sum(-1).mean() / 2
 
 
 class _Block:
@@ -188,10 +180,10 @@ class _Block:
         random = torch.Generator().manual_seed(self._settings.seed + self._index)
         before = best = self._judge(pairs)
         kept = self._snapshot()
-        count = -(-len(pairs.learn) // self._settings.at_once)
+        count = -(-len(pairs.learn[0]) // self._settings.at_once)
         total = count * self._settings.epochs
         for epoch in range(self._settings.epochs):
-            order = torch.randperm(len(pairs.learn), generator=random)
+            order = torch.randperm(len(pairs.learn[0]), generator=random)
             for at, rows in enumerate(torch.split(order, self._settings.at_once)):
                 self._step(pairs, rows, (epoch * count + at) / total)
             if (judged := self._judge(pairs)) < best:  # 3
@@ -207,21 +199,23 @@ class _Block:
         for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * share
         self._optimizer.zero_grad(set_to_none=True)
-        self._error(self._layer(), pairs, rows, held=False).backward()  # type: ignore[no-untyped-call]
+        self._error(self._layer(), pairs, pairs.learn, rows).backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
 
     def _judge(self, pairs: _Pairs) -> float:
         with torch.no_grad():
             model = self._layer()
             errors = [
-                float(self._error(model, pairs, rows, held=True)) * len(rows)
-                for rows in torch.split(torch.arange(len(pairs.held)), self._settings.at_once)
+                float(self._error(model, pairs, pairs.held, rows)) * len(rows)
+                for rows in torch.split(torch.arange(len(pairs.held[0])), self._settings.at_once)
             ]
-        return sum(errors) / len(pairs.held)
+        return sum(errors) / len(pairs.held[0])
 
-    def _error(self, model: TrainableDecoder, pairs: _Pairs, rows: Tensor, *, held: bool) -> Tensor:
-        entered = (pairs.held if held else pairs.learn)[rows]
-        return pairs.error(model.block(self._index, entered, self._changes), rows, held=held)
+    def _error(
+        self, model: TrainableDecoder, pairs: _Pairs, of: tuple[Tensor, Tensor], rows: Tensor
+    ) -> Tensor:
+        entered, wanted = (stream[rows] for stream in of)
+        return pairs.error(model.block(self._index, entered, self._changes), wanted)
 
     def _layer(self) -> TrainableDecoder:
         dense = {name: matrix.dense() for name, matrix in self._matrices.items()}
