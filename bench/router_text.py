@@ -3,7 +3,8 @@
     python bench/router_text.py [--draws 3] [--data FOLDER]
 
 Prints JSON. For each draw: 1,500 labels of MMLU at random and all other rows judged; half of the
-subjects learned from and the other half judged. ``regret`` repeats the bound of
+subjects learned from and the other half judged. ``learning_curve``: mean APGR on 2,000 rows by the
+number of labels. ``regret`` repeats the bound of
 ``lanai route calibrate`` over 300 random halves, beside conformal risk control.
 """
 
@@ -16,6 +17,7 @@ import numpy as np
 
 from bench.evaluation_data import data_option
 from router.comparison import score_by_text
+from router.deferral import DeferralCurve
 from router.guarantee import allowed_losses, conformal_losses, keep_most
 from router.results import Results, read_ids, read_results
 from router.text_estimator import TextEstimator
@@ -24,6 +26,7 @@ from router.worth import baselines, judge_rankings, shown
 
 LABELS = {"mmlu": 1500, "gsm8k": 250}
 SPLITS, DELTA = 300, 0.1
+CURVE, JUDGED = (375, 750, 1500, 3000, 5500), 2000
 
 
 @click.command()
@@ -40,6 +43,7 @@ def main(draws: int, data: Path) -> None:
     result = {
         "mmlu_1500_labels": [_judged(*_drawn(mmlu, LABELS["mmlu"], seed)) for seed in range(draws)],
         "mmlu_subjects_left_out": [_judged(*_by_subject(mmlu, seed)) for seed in range(draws)],
+        "learning_curve": {labels: _learned(mmlu, labels, draws) for labels in CURVE},
         "regret": [
             _regret(name, sets[name], alpha) for name in sets for alpha in (0.02, 0.05, 0.1)
         ],
@@ -68,6 +72,17 @@ def _judged(train: Results, test: Results) -> dict[str, Any]:
         **{name: shown(judged[name].figure("apgr")) for name in rankings},
         "over_length": shown(judged["text"].less(judged["length"], "apgr")),
     }
+
+
+def _learned(results: Results, labels: int, draws: int) -> float:
+    """Mean APGR where more labels are drawn, and always as many other rows judged."""
+    found = []
+    for seed in range(draws):
+        mixed = np.random.default_rng(seed).permutation(len(results))
+        test = results.rows(mixed[-JUDGED:])
+        scored = score_by_text(test, results.rows(mixed[:labels]), None, lambda done, total: None)
+        found.append(DeferralCurve.of(scored.scores, test.weak, test.strong).apgr()[0])
+    return round(float(np.mean(found)), 4)
 
 
 def _regret(name: str, results: Results, alpha: float) -> dict[str, Any]:
