@@ -88,6 +88,7 @@ def blocking() -> None:
     with Agent.from_config() as agent:
         assert_type(agent, Agent)
         assert_type(agent.availability(), Availability)
+        assert_type(agent.grade("ab12", device_good=False, cloud_good=True), Decision)
         session = agent.session(mode="only_on_device")
         assert_type(session, Session)
         assert_type(session.respond("hello"), Reply[Content])
