@@ -18,7 +18,15 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from inference.decoder import LanguageModel
 
-__all__ = ["Plan", "Runs", "TorchRuns", "measure", "memory_reader", "resident_mb"]
+__all__ = [
+    "Plan",
+    "Runs",
+    "TorchRuns",
+    "large_pages_mb",
+    "measure",
+    "memory_reader",
+    "resident_mb",
+]
 
 READ_BYTES: Final = 256 << 20  # well beyond any cache
 Clock = Callable[[], float]
@@ -153,3 +161,13 @@ def resident_mb() -> float:
     except (OSError, IndexError, ValueError):
         return 0.0
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def large_pages_mb() -> float:
+    """Mapped files of this process that lie in large pages, in MB; 0 where nobody says."""
+    try:
+        lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+        found = [line.split() for line in lines if line.startswith("FilePmdMapped:")]
+        return sum(int(kilobytes) for _, kilobytes, _ in found) * 1024 / 1e6
+    except (OSError, ValueError):
+        return 0.0

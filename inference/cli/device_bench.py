@@ -10,7 +10,15 @@ import click
 
 from inference.catalog import Catalog, InstalledModel
 from inference.catalog.installed import weight_files
-from inference.device_speed import Plan, Runs, TorchRuns, measure, memory_reader, resident_mb
+from inference.device_speed import (
+    Plan,
+    Runs,
+    TorchRuns,
+    large_pages_mb,
+    measure,
+    memory_reader,
+    resident_mb,
+)
 from inference.openmp import set_openmp_here
 from lanai.cli.output import emit_json, json_option
 from lanai.errors import UsageError
@@ -91,7 +99,7 @@ def _measure(model: InstalledModel, threads: int, plan: Plan, peer: Path | None)
     first_s = time.perf_counter() - began
     runs: dict[str, Runs] = {"ours": ours}
     ours.step(1)
-    rss = resident_mb() - before
+    rss, large = resident_mb() - before, large_pages_mb()
     if peer is not None:
         from inference.llamacpp import LlamaCppRuns
 
@@ -109,6 +117,7 @@ def _measure(model: InstalledModel, threads: int, plan: Plan, peer: Path | None)
         "bandwidth_share": round(used / bandwidth, 3),
         "file_mb": round(model.bytes / 1e6, 1),
         "rss_mb": round(rss, 1),
+        "large_pages_mb": round(large, 1),
         "load_s": round(load_s, 3),
         "first_token_s": round(first_s, 3),
         "other_load": round(os.getloadavg()[0], 1),

@@ -149,6 +149,7 @@ def test_bench_device_prints_the_agreed_keys(
     for key in ("prefill_tok_s", "decode_tok_s", "bandwidth_gb_s", "bandwidth_share", "load_s"):
         assert row[key] >= 0
     assert "rss_mb" in row
+    assert row["large_pages_mb"] >= 0
 
 
 def test_bench_device_says_that_the_peer_is_missing(
