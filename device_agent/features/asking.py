@@ -12,6 +12,7 @@ from typing import Any, TypedDict
 from device_agent.agent import AsyncAgent
 from device_agent.budget import Budget
 from device_agent.features.likelihood import Likelihood, Said, log_likelihoods
+from device_agent.given import refuse_unknown
 from device_agent.options import Options
 from device_agent.reply import Reply
 from device_agent.session import AsyncSession
@@ -94,9 +95,9 @@ class Task:
             raise _too_late() from None
 
     def instruct(self, instructions: str) -> None:
-        """For the requests that follow; the app's own instructions win."""
+        """For the requests that follow; the app's own instructions win. Empty: none."""
         words = self.asked.get("instructions") or instructions
-        self.session.restore([ChatMessage(role="system", text=Content(words))])
+        self.session.restore([ChatMessage(role="system", text=Content(words))] if words else [])
 
     def _left_s(self) -> float | None:
         if self.until is None:
@@ -109,8 +110,7 @@ class Task:
 
 def task(where: Where, name: str, instructions: str, asked: Featured) -> Task:
     """Raises ``TypeError`` for unknown keywords, ``UsageError`` for a bad ``timeout_s``."""
-    if unknown := asked.keys() - Featured.__annotations__.keys():
-        raise TypeError(f"unknown keyword {min(unknown)!r}")
+    refuse_unknown(asked, Featured.__annotations__)
     timeout = asked.get("timeout_s")
     if timeout is not None and not timeout > 0:
         raise UsageError("timeout_s is not above 0")

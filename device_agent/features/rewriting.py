@@ -1,30 +1,39 @@
-"""A text in another tone. What it states may get lost on the way, so the result says what did."""
+"""A text in another tone. What it states may get lost on the way, so the result says what did.
+
+1. Ask, and drop what makes it much longer than the text.
+2. Where what can be counted is wrong (a fact lost, the same text, another length), ask anew in
+   other words.
+3. Keep the better of the two.
+"""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Literal, Unpack
 
 from device_agent.features.asking import Featured, Task, Where, check_text, task
-from device_agent.features.pieces import told_once
+from device_agent.features.pieces import sentences, told_once
 from device_agent.features.result import Result
 from lanai.content import Content
-from lanai.errors import UsageError
+from lanai.errors import LanaiError, UsageError
 
 __all__ = ["Rewritten", "Tone", "facts", "rewrite"]
 
 Tone = Literal["friendly", "professional", "concise"]
 
-INSTRUCTIONS: Final[dict[Tone, str]] = {
-    "friendly": "You rewrite text. Make the input text friendlier and warmer, and keep its "
-    "main points.",
-    "professional": "You rewrite text. Make the input text more professional and formal, and keep "
-    "what it says.",
-    "concise": "You rewrite text. Make the input text more concise, and keep its core meaning.",
+_MORE: Final[dict[Tone, str]] = {
+    "friendly": "friendlier and warmer",
+    "professional": "more professional and formal",
+    "concise": "shorter and more concise",
 }
-KEEP: Final = " Keep as they are: {facts}."
-MOST_KEPT: Final = 12
-"""Facts named in the instructions; a longer list is no help to a small model."""
+WORDINGS: Final = (
+    "Rewrite this text in a {tone} tone.\n\n{text}",
+    "Make this text {more}.\n\n{text}",
+)
+"""In the prompt, not as instructions: a small model that is given the text alone answers it."""
+LEAST, MOST = 0.3, 2.0
+"""Words of a rewritten text, for each of the original; what is outside is another text."""
 
 _NUMBER: Final = re.compile(r"\d+(?:[.,:/-]\d+)*%?")
 _ADDRESS: Final = re.compile(r"\S+@\S+\.\w+|https?://\S+")
@@ -47,20 +56,56 @@ class Rewritten(Result):
 async def rewrite(where: Where, text: str, *, tone: Tone, **asked: Unpack[Featured]) -> Rewritten:
     """Raises ``UsageError`` for an empty text or another tone, and as ``respond`` does.
 
-    A text that does not fit is a ``ContextOverflow``, where the cloud may not answer.
+    A text that does not fit is a ``ContextOverflow``, where the cloud may not answer. Two requests,
+    where the first answer is wrong in what can be counted.
     """
-    if tone not in INSTRUCTIONS:
-        raise UsageError("tone is none of " + ", ".join(INSTRUCTIONS))
+    if tone not in _MORE:
+        raise UsageError("tone is none of " + ", ".join(_MORE))
     stated = facts(check_text(text))
-    keep = KEEP.format(facts=", ".join(stated[:MOST_KEPT])) if stated else ""
-    work = task(where, "rewrite", INSTRUCTIONS[tone] + keep, asked)
-    reply = await work.ask(text, max_tokens=await _room(work, text))
-    said = Content(told_once(reply.text.strip()))
-    return Rewritten(
-        text=said,
-        lost=tuple(fact for fact in stated if fact.lower() not in said.lower()),
-        replies=tuple(work.replies),
-    )
+    work = task(where, "rewrite", "", asked)
+    room = await _room(work, text)
+    first, *others = _prompts(text, tone, asked)
+    # 1. Ask.
+    tries = [await _said(work, first, text, room)]
+    # 2. Ask in other words.
+    for prompt in others if any(_faults(text, tries[0], stated)) else ():
+        with suppress(LanaiError):  # what has been said stands, with what it lost
+            tries.append(await _said(work, prompt, text, room))
+    # 3. The better one.
+    said = min(tries, key=lambda each: _faults(text, each, stated))
+    return Rewritten(text=said, lost=_lost(said, stated), replies=tuple(work.replies))
+
+
+def _prompts(text: str, tone: Tone, asked: Featured) -> list[str]:
+    """The text alone under instructions of the app's; asked once where it brings an adapter."""
+    if asked.get("instructions"):
+        return [text]
+    wordings = WORDINGS[:1] if asked.get("adapter") else WORDINGS
+    return [each.format(tone=tone, more=_MORE[tone], text=text) for each in wordings]
+
+
+async def _said(work: Task, prompt: str, text: str, room: int) -> Content:
+    """Whole sentences, none twice, and none that makes it more than ``MOST`` times as long."""
+    reply = await work.ask(prompt, max_tokens=room)
+    said = told_once(reply.text.strip())
+    kept, most = "", MOST * len(text.split())
+    for start, end in sentences(said):
+        longer = f"{kept} {said[start:end]}".strip()
+        if kept and len(longer.split()) > most:
+            break
+        kept = longer
+    return Content(kept)
+
+
+def _faults(text: str, said: str, stated: Sequence[Content]) -> tuple[int, bool]:
+    """Facts that are lost, and whether it is the same text or another one; the fewer the better."""
+    words, told = text.split(), said.split()
+    other = not LEAST <= len(told) / len(words) <= MOST
+    return len(_lost(said, stated)), other or words == told
+
+
+def _lost(said: str, stated: Sequence[Content]) -> tuple[Content, ...]:
+    return tuple(fact for fact in stated if fact.lower() not in said.lower())
 
 
 async def _room(work: Task, text: str) -> int:

@@ -94,7 +94,52 @@ async def test_a_rewrite_says_what_it_lost(tmp_path: Path) -> None:
     async with fake as agent:
         rewritten = await features.rewrite(agent, text, tone="professional")
     assert rewritten.lost == ("a@b.org", "5%")
-    assert "Keep as they are: a@b.org, 14:30, 5%, Maria Lind." in fake.prompts[0]
+    assert text in fake.prompts[0]
+
+
+async def test_a_rewrite_that_lost_something_is_tried_once_more(tmp_path: Path) -> None:
+    """In other words; the better of the two is given."""
+    text, whole = "The pump of house 14 broke.", "Sadly, the pump of house 14 is broken."
+    for answers, asked in (
+        ([whole], 1),
+        (["The pump broke.", whole], 2),
+        ([text, whole], 2),
+        ([whole.replace("14", "15"), "I cannot do that."], 2),
+    ):
+        fake = FakeAgent(tmp_path, answers)
+        async with fake as agent:
+            rewritten = await features.rewrite(agent, text, tone="friendly")
+        assert (len(rewritten.replies), len(fake.prompts)) == (asked, asked)
+        assert rewritten.text == (whole if whole in answers else answers[0])
+        assert len(set(fake.prompts)) == asked
+
+
+async def test_a_second_try_that_fails_costs_nothing(tmp_path: Path) -> None:
+    """What came first stands, and says what it lost."""
+    async with FakeAgent(tmp_path, ["The pump broke.", EngineCrashed("gone")]) as agent:
+        rewritten = await features.rewrite(agent, "The pump of house 14 broke.", tone="concise")
+    assert (rewritten.text, rewritten.lost) == ("The pump broke.", ("14",))
+
+
+async def test_a_rewrite_that_goes_on_and_on_is_cut_at_a_sentence(tmp_path: Path) -> None:
+    """At most twice as many words as the text has."""
+    said = (
+        "Sadly, the pump of house 14 is broken. Please do come soon. I hope all is well with you."
+    )
+    async with FakeAgent(tmp_path, [said]) as agent:
+        rewritten = await features.rewrite(agent, "The pump of house 14 broke.", tone="friendly")
+    assert rewritten.text == "Sadly, the pump of house 14 is broken. Please do come soon."
+
+
+async def test_an_app_s_own_words_are_all_that_is_asked(tmp_path: Path) -> None:
+    """Nor is it asked anew in ours: what it brings is what it gets."""
+    fake = FakeAgent(tmp_path, ["The pump broke."])
+    async with fake as agent:
+        rewritten = await features.rewrite(
+            agent, "The pump of house 14 broke.", tone="friendly", instructions="Be warm."
+        )
+    assert rewritten.lost == ("14",)
+    assert fake.prompts == ("system: Be warm.\nuser: The pump of house 14 broke.\n",)
 
 
 async def test_all_is_corrected_and_places_are_counted_here(tmp_path: Path) -> None:
