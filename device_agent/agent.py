@@ -7,7 +7,7 @@ connection before the first request that may leave.
 import asyncio
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from device_agent.availability import Availability
 from device_agent.departure import Approve, Departure, Redact
@@ -83,7 +83,7 @@ class AsyncAgent:
         )
         return cls(runtime, settings)
 
-    async def __aenter__(self) -> "AsyncAgent":
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
