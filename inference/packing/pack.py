@@ -138,13 +138,17 @@ class _Packer:
         self, index: int, part: str, owner: Attention | Layer, inputs: list[Tensor]
     ) -> None:
         """Quantize the matrices of ``part`` and put their rounded form in its place."""
-        moments = second_moments(inputs)
         grids = self._grids(index)
+        parts = self._parts(index, part)
+        kept = {name for name, _ in parts if self._ways[name] == KEPT and name in grids}
+        moments = None if len(kept) == len(parts) else second_moments(inputs)
         rounded = []
-        for name, weight in self._parts(index, part):
+        for name, weight in parts:
             way = self._ways[name]
-            grid = grids.get(name) if way == KEPT else None
-            quantized = quantize(weight, moments, way) if grid is None else kept_grid(grid)
+            if name in kept or moments is None:
+                quantized = kept_grid(grids[name])
+            else:
+                quantized = quantize(weight, moments, way)
             self.packed.matrices[name] = packed_matrix(quantized, way)
             rounded.append(quantized.dense(way.group))
         bias = None
