@@ -28,10 +28,16 @@ FLAGS = [
 ]
 AVX2 = ["-mavx2", "-mfma"]
 AVX512 = [f"-mavx512{part}" for part in ("f", "bw", "dq", "vl", "vnni", "vbmi")]
-EXTRA = {
+# The compiler vectorizes the portable code, and would order its sums by how many rows there are:
+# guessed tokens could not be checked then.
+IN_ORDER = ["-fno-associative-math", "-ffp-contract=off"]
+INTEL = {
     "kernels_avx2.cpp": AVX2,
     "kernels_avx512.cpp": [*AVX512, "-mfma", "-mprefer-vector-width=512"],
 }
+EXTRA = {"kernels_portable.cpp": IN_ORDER}
+if platform.machine() in ("x86_64", "AMD64"):
+    EXTRA |= INTEL
 
 
 class BuildKernels(build_ext):
@@ -39,10 +45,9 @@ class BuildKernels(build_ext):
 
     def build_extension(self, ext: Extension) -> None:
         compile_one = self.compiler._compile  # the hook setuptools has for a single file
-        intel = platform.machine() in ("x86_64", "AMD64")
 
         def compile_with_flags(obj, src, ext_, cc_args, extra_postargs, pp_opts):  # type: ignore[no-untyped-def]
-            extra = EXTRA.get(Path(src).name, []) if intel else []
+            extra = EXTRA.get(Path(src).name, [])
             compile_one(obj, src, ext_, cc_args, [*extra_postargs, *extra], pp_opts)
 
         self.compiler._compile = compile_with_flags
