@@ -62,7 +62,7 @@ EPSILON = 1e-12  # slopes of single weights are far below AdamW's usual 1e-8
 @click.option(
     "--rate",
     type=click.FloatRange(0, 1, min_open=True),
-    default=5e-3,
+    default=2e-3,
     show_default=True,
     help="learning rate of weights, layer by layer, in root mean squares of their matrix",
 )

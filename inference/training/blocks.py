@@ -42,7 +42,7 @@ class BlockSettings:
     ``at_once``: sequences of a step."""
 
     epochs: int = 2
-    rate: float = 5e-3
+    rate: float = 2e-3
     number_rate: float = 0.3
     low_rank_rate: float = 3e-4
     final_rate: float = 0.05
