@@ -95,7 +95,11 @@ class AsyncAgent:
         await self.close()
 
     async def close(self) -> None:
-        """End the engine's child, the cloud's channel and the stores. Idempotent."""
+        """End the engine's child, the cloud's channel and the stores. Idempotent.
+
+        After it every request is a ``UsageError``: none starts a child that nobody would end.
+        """
+        self._runtime.places.close()
         try:
             await self._runtime.device.close()
         finally:

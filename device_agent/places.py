@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-from lanai.errors import Busy
+from lanai.errors import Busy, UsageError
 
 __all__ = ["Places"]
 
@@ -19,12 +19,14 @@ class Places:
     def __init__(self, most: int, *, wait_s: float = 0.0) -> None:
         self.taken = 0
         self.most = most
+        self._closed = False
         self._wait_s = wait_s
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     @contextmanager
     def now(self) -> Iterator[None]:
-        """Raises ``Busy`` when all are taken."""
+        """Raises ``Busy`` when all are taken, ``UsageError`` after ``close``."""
+        self.require_open()
         if self.taken >= self.most:
             raise self._busy()
         self.taken += 1
@@ -42,7 +44,19 @@ class Places:
         finally:
             self._leave()
 
+    def close(self) -> None:
+        """Nobody new gets a place; who has one keeps it."""
+        self._closed = True
+
+    def require_open(self) -> None:
+        """Raises ``UsageError`` after ``close``."""
+        if self._closed:
+            raise UsageError(
+                "this agent is closed", hint="ask inside its `async with` block, or make another"
+            )
+
     async def _enter(self) -> None:
+        self.require_open()
         if self.taken < self.most:
             self.taken += 1
             return
@@ -53,6 +67,7 @@ class Places:
         try:
             async with asyncio.timeout(self._wait_s):
                 await turn  # the place of the one that leaves
+            self.require_open()
         except BaseException as error:
             if turn.done() and not turn.cancelled():
                 self._leave()  # it came in the very moment

@@ -123,6 +123,7 @@ class AsyncSession:
         The cache is not kept for the prompt that follows: no request shares another's.
         Raises ``ModelError`` or ``EngineError``.
         """
+        self._runtime.places.require_open()
         said = self._messages(prompt_prefix) if prompt_prefix else tuple(self._transcript)
         await warm(self._runtime.device, said)
 
@@ -209,6 +210,7 @@ class AsyncSession:
         return (*self._transcript, ChatMessage(role="user", text=Content(prompt)))
 
     def _begin(self, request: Prompted) -> Rounds:
+        self._runtime.places.require_open()
         if self._busy:
             raise UsageError(
                 "this session is answering another prompt", hint="await it, or use a second session"

@@ -4,9 +4,10 @@ import asyncio
 
 import pytest
 
+from device_agent import features
 from device_agent.places import Places
 from device_agent.testing import FakeAgent
-from lanai.errors import Busy
+from lanai.errors import Busy, UsageError
 
 
 async def test_more_wait_in_turn(tmp_path) -> None:
@@ -67,3 +68,20 @@ async def test_no_place_is_lost_by_those_who_give_up() -> None:
     with late.now(), pytest.raises(Busy):
         await late._enter()
     assert late.taken == 0
+
+
+async def test_a_closed_agent_starts_nothing_anew(make_bench) -> None:
+    """A session kept beyond its agent is told so; no engine runs that nobody would end."""
+    bench = make_bench()
+    async with bench.agent as agent:
+        session = agent.session()
+        await session.respond("hello")
+    await bench.agent.close()
+    for ask in (
+        lambda: session.respond("hello"),
+        lambda: session.prewarm(),
+        lambda: features.summarize(session, "text"),
+    ):
+        with pytest.raises(UsageError, match="closed"):
+            await ask()
+    assert bench.loader.started == 1
