@@ -20,7 +20,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.intervals import grouped_median_interval
-from bench.isolation_nodes import Target, started
+from bench.isolation_nodes import Asked, Target, started
 from cloud_node.testing.host import UnsafeHost, open_host
 from inference.catalog import Catalog
 from lanai.cli.output import emit_json, json_option
@@ -47,8 +47,8 @@ COUNT: Final = click.IntRange(min=1)
 TREE: Final = "cloud_node.node"
 ONE: Final = "bench.unsafe_one_process"
 
-Pairs = list[list[tuple[float, float]]]
-"""By start: what the tree took or gave, and what the one process did."""
+Groups = list[list[float]]
+"""Values by start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,30 +97,43 @@ def isolation(model: str | None, as_json: bool, **counts: Any) -> None:
 
 
 async def _measure(folder: Path, model: Path, plan: Plan) -> dict[str, Any]:
-    firsts: Pairs = []
-    rates: Pairs = []
+    firsts: list[list[tuple[Asked, Asked]]] = []
+    rates: list[list[tuple[float, float]]] = []
     async with open_host(folder, model, context_tokens=CONTEXT) as host:
         for start in range(plan.starts):
             async with _both(host, folder, plan, start) as (tree, one):
                 firsts.append(await _firsts(tree, one, share(plan.runs, plan.starts, start)))
                 rates.append(await _rates(tree, one, share(plan.rounds, plan.starts, start), plan))
-    added = [[1000 * (t - o) for t, o in pairs] for pairs in firsts]
     ratios = [[t / o for t, o in pairs] for pairs in rates]
     return {
         "model": model.name,
         "control": plan.control,
         "starts": plan.starts,
-        "tree_ttft_ms": _median([[1000 * t for t, _ in pairs] for pairs in firsts]),
-        "one_process_ttft_ms": _median([[1000 * o for _, o in pairs] for pairs in firsts]),
-        "added_ttft_ms": _median(added),
-        "added_ttft_ms_ci": _interval(added),
-        "added_ttft_ms_by_start": [round(statistics.median(one), 2) for one in added if one],
+        **_first_figures(firsts),
         "streams": plan.streams,
         "tree_tok_s": _median([[t for t, _ in pairs] for pairs in rates]),
         "one_process_tok_s": _median([[o for _, o in pairs] for pairs in rates]),
         "throughput_ratio": round(statistics.median(_all(ratios)), 4),
         "throughput_ratio_ci": _interval(ratios),
         "throughput_ratio_by_start": [round(statistics.median(one), 4) for one in ratios if one],
+    }
+
+
+def _first_figures(firsts: list[list[tuple[Asked, Asked]]]) -> dict[str, Any]:
+    """Of all that is added, what lies outside the engine's prefill is known far better."""
+    added = [[1000 * (t.first_s - o.first_s) for t, o in pairs] for pairs in firsts]
+    inside = [[1000 * (t.prefill_s - o.prefill_s) for t, o in pairs] for pairs in firsts]
+    way = [[a - i for a, i in zip(*both, strict=True)] for both in zip(added, inside, strict=True)]
+    return {
+        "tree_ttft_ms": _median([[1000 * t.first_s for t, _ in pairs] for pairs in firsts]),
+        "one_process_ttft_ms": _median([[1000 * o.first_s for _, o in pairs] for pairs in firsts]),
+        "added_ttft_ms": _median(added),
+        "added_ttft_ms_ci": _interval(added),
+        "added_ttft_ms_by_start": [round(statistics.median(one), 2) for one in added if one],
+        "added_outside_prefill_ms": _median(way),
+        "added_outside_prefill_ms_ci": _interval(way),
+        "added_prefill_ms": _median(inside),
+        "added_prefill_ms_ci": _interval(inside),
     }
 
 
@@ -137,13 +150,13 @@ async def _both(
         yield found[0], found[1]
 
 
-async def _firsts(tree: Target, one: Target, runs: int) -> list[tuple[float, float]]:
+async def _firsts(tree: Target, one: Target, runs: int) -> list[tuple[Asked, Asked]]:
     # 1.
     pairs = []
     for run in range(WARM + runs):
-        times = {target: await _first_s(target) for target in _in_turn(tree, one, run)}
+        asked = {target: await _rested(target) for target in _in_turn(tree, one, run)}
         if run >= WARM:
-            pairs.append((times[tree], times[one]))
+            pairs.append((asked[tree], asked[one]))
     return pairs
 
 
@@ -168,9 +181,9 @@ def share(count: int, starts: int, start: int) -> int:
     return len(range(start, count, starts))
 
 
-async def _first_s(target: Target) -> float:
+async def _rested(target: Target) -> Asked:
     await asyncio.sleep(REST_S)
-    return (await target.ask(4)).first_s
+    return await target.ask(4)
 
 
 async def _rate(target: Target, streams: int, tokens: int) -> float:
@@ -181,15 +194,15 @@ async def _rate(target: Target, streams: int, tokens: int) -> float:
     return sum(one.tokens for one in asked) / (time.perf_counter() - began)
 
 
-def _all(groups: Sequence[Sequence[float]]) -> list[float]:
+def _all(groups: Groups) -> list[float]:
     return [value for group in groups for value in group]
 
 
-def _median(groups: Sequence[Sequence[float]]) -> float:
+def _median(groups: Groups) -> float:
     return round(statistics.median(_all(groups)), 2)
 
 
-def _interval(groups: Sequence[Sequence[float]]) -> list[float]:
+def _interval(groups: Groups) -> list[float]:
     return [round(value, 4) for value in grouped_median_interval(groups)]
 
 
@@ -200,6 +213,11 @@ def _print(result: dict[str, Any]) -> None:
         "time to first text, ms",
         *(str(result[key]) for key in ("tree_ttft_ms", "one_process_ttft_ms", "added_ttft_ms")),
         "{} to {}".format(*result["added_ttft_ms_ci"]),
+    )
+    table.add_row(
+        "  of it outside the engine's prefill, ms",
+        *("", "", str(result["added_outside_prefill_ms"])),
+        "{} to {}".format(*result["added_outside_prefill_ms_ci"]),
     )
     table.add_row(
         f"tokens a second, {result['streams']} streams",
