@@ -34,7 +34,7 @@ class RoundedChanges(LowRankChanges):
     """Low-rank changes of matrices that learn as well.
 
     ``changes`` ``None``: the matrices learn alone. ``rate`` and ``number_rate``: as in
-    ``BlockSettings``, at a rate of 1 of the adapter.
+    ``BlockSettings``.
     """
 
     def __init__(
@@ -85,14 +85,9 @@ class RoundedChanges(LowRankChanges):
     def parameters(self) -> list[Tensor]:
         found = [] if self._alone else super().parameters()
         for matrix in self.matrices.values():
-            found += (
-                matrix.numbers()
-                if matrix.codes is not None
-                else [
-                    matrix.shadow,
-                    *matrix.numbers(),
-                ]
-            )
+            if matrix.codes is None:
+                found.append(matrix.shadow)
+            found += matrix.numbers()
         return found
 
     def changed(self, layer: int, group: str, x: Tensor, y: Tensor) -> Tensor:
