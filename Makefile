@@ -17,8 +17,11 @@ help: ## list the targets
 demo: install-demo models ## set everything up and run the whole path once on this machine
 	@$(BIN)/python -m device_agent.demo
 
+# `make test WORKERS=2`: side by side on two cores; tests/conftest.py says who is beside whom.
+WORKERS ?= 0
+
 test: install-test system $(VENV)/.installed-tpm models ## set everything up and run the whole test suite
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --no-loadscope-reorder $(PYTEST_ARGS)
 
 fuzz: install-test ## fuzz every parser of network bytes, FUZZ_SECONDS (60) each
 	@$(BIN)/python tests/fuzz/fuzz_harness.py --seconds $(FUZZ_SECONDS) $(FUZZ_TARGETS)

@@ -15,7 +15,9 @@ MODEL = "smollm2-135m-instruct"
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """A fresh home with the installed models; `make test` has pulled them."""
+    """A fresh home with the installed models (`make test` has pulled them), as many threads as by
+    default.
+    """
     models = Folders.standard().models
     if not (models / MODEL / "lanai.json").is_file():
         message = f"{MODEL} is not installed; run `lanai models pull {MODEL}`"
@@ -23,7 +25,8 @@ def environment(tmp_path: Path) -> dict[str, str]:
             pytest.fail(message)
         pytest.skip(message)
     (tmp_path / "models").symlink_to(models)
-    return os.environ | {"LANAI_HOME": str(tmp_path)}
+    others = {name: value for name, value in os.environ.items() if name != "LANAI_DEVICE_THREADS"}
+    return others | {"LANAI_HOME": str(tmp_path)}
 
 
 def lanai(*arguments: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
