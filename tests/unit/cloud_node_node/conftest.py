@@ -18,46 +18,21 @@ from cloud_node.node.front import Shared
 from cloud_node.node.load import Load
 from cloud_node.node.node import Node
 from cloud_node.store import MemoryStore
+from cloud_node.testing import WorldLog
 from cloud_node.testing.thread_tree import UnsafeThreadTree
 from cloud_node.tree.worker import Room
 from inference.testing import Script, ScriptedEngine, write_tiny_model
 from inference.testing.tiny_model import TINY_VOCABULARY
 from inference.text import TextModel, load_text_model
-from lanai.errors import CloudUnavailable
 from protos.lanai.v1alpha import envelope_pb2, node_pb2, node_pb2_grpc
 from trust.attestation import UnsafeSoftwareAttester
-from trust.bundle import LogProof
 from trust.envelope import SealedChunk, SealedRequest, seal_request
-from trust.log.merkle import leaf_hash
 from trust.testing import UnsafeTrustWorld, unsafe_release
 from trust.verification import VerifiedNode
 
 CONTEXT = 256
 END = 258
 """The tiny model's end-of-turn id."""
-
-
-class WorldLog:
-    """Inclusion proofs from the world's log; ``gone`` makes it unreachable."""
-
-    def __init__(self, world: UnsafeTrustWorld) -> None:
-        self._world = world
-        self.gone = False
-
-    async def inclusion(self, leaf: bytes) -> LogProof:
-        if self.gone:
-            raise CloudUnavailable("no log")
-        index = self._world.append(unsafe_release().canonical())
-        if leaf_hash(unsafe_release().canonical()) != leaf:
-            raise CloudUnavailable("no such leaf")
-        return LogProof(
-            index=index,
-            hashes=self._world.tree.inclusion(index),
-            checkpoint=self._world.checkpoint(),
-        )
-
-    async def close(self) -> None:
-        """Nothing to give up."""
 
 
 @dataclass(kw_only=True)
@@ -189,6 +164,7 @@ async def cell(
     timeout_s = options.get("request_timeout_s", 30.0)
     world, store = UnsafeTrustWorld(now=int(time.time())), MemoryStore()
     log = WorldLog(world)
+    log.append(unsafe_release().canonical())
     room = Room(text=tiny_text, model="tiny", context_tokens=context, timeout_s=timeout_s)
     attester = UnsafeSoftwareAttester(world.operator_key, unsafe_release())
     tree = UnsafeThreadTree([attester], room, engine, events, clock=time.time)

@@ -2,18 +2,19 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from scripted_places import READY, ScriptedCloud, ScriptedLoader
 
 from device_agent.agent import AsyncAgent
+from device_agent.cloud.values import CloudStatus
 from device_agent.enrolled import EnrolledCloud
 from device_agent.ledger import Ledger
-from device_agent.local import Device, LocatedModel
+from device_agent.local import Device
 from device_agent.runtime import Runtime
 from device_agent.traces import TraceStore
 from device_agent.tracing import Tracing
@@ -26,8 +27,8 @@ from inference.engine import (
     Token,
     TokenStatistics,
 )
-from lanai.content import Content, TokenIds
-from lanai.errors import EngineCrashed, ModelNotFound
+from lanai.content import TokenIds
+from lanai.errors import EngineCrashed
 from lanai.settings import Settings
 from router import LogisticEstimator, MeasuredModel, MeasuredPair, Policy, Router
 from router.heads import Head
@@ -140,134 +141,10 @@ class ScriptedEngine:
         self.closed = True
 
 
-@dataclass
-class ScriptedLoader:
-    """Hands out the engines in turn: the second after the first crashed."""
-
-    engines: list[ScriptedEngine]
-    installed: bool = True
-    started: int = 0
-
-    def locate(self) -> LocatedModel:
-        if not self.installed:
-            raise ModelNotFound("the model is not installed", hint="lanai models pull scripted")
-        return LocatedModel(name="scripted", path=Path("nowhere"), weights_sha256="ab" * 32)
-
-    def load_text(self, model: LocatedModel) -> CharacterText:
-        return CharacterText()
-
-    async def start(self, model: LocatedModel) -> ScriptedEngine:
-        engine = self.engines[min(self.started, len(self.engines) - 1)]
-        self.started += 1
-        return engine
-
-
-@dataclass(frozen=True)
-class Status:
-    configured: bool = True
-    reachable: bool = True
-    verified_nodes: int = 2
-    most_nodes: int = 2
-    tokens_left: int | None = 5
-    tokens_lost: int = 0
-    model: str | None = "big"
-    weights: str | None = None
-    context_tokens: int = 4000
-    reason: str = "2 verified nodes"
-    hint: str | None = None
-
-
-@dataclass(frozen=True)
-class Timing:
-    name: str
-    start_us: int
-    duration_us: int
-
-
-@dataclass(frozen=True)
-class Final:
-    finish_reason: str = "stop"
-    input_tokens: int = 21
-    output_tokens: int = 7
-    model: str = "big"
-    timings: tuple[Timing, ...] = (
-        Timing("lanai.node.prefill", 300, 2000),
-        Timing("lanai.node", 0, 9000),
-        Timing("lanai.node.decode", 2300, 6000),
-        Timing("a.word.of.the.node", 0, 1),
-    )
-
-
-@dataclass(frozen=True)
-class NodeReceipt:
-    node: str = "aa" * 32
-    measurement: str = "bb" * 32
-    evidence: str = "unsafe_software"
-    log_checkpoint: str = "cc" * 32
-    shape: str = "padded"
-
-
-@dataclass(frozen=True)
-class Left:
-    bytes_sent: int = 4096
-    bytes_received: int = 2048
-    nodes: tuple[str, ...] = ("aa" * 32, "dd" * 32)
-
-
-@dataclass
-class ScriptedStream:
-    pieces: tuple[str, ...]
-    error: Exception | None
-    preparation = (Timing("lanai.cloud.verify", 10, 200), Timing("lanai.cloud.seal", 300, 700))
-    final = Final()
-    receipt = NodeReceipt()
-    disclosure = Left()
-
-    async def __aiter__(self) -> AsyncIterator[Content]:
-        for piece in self.pieces:
-            await asyncio.sleep(0)
-            yield Content(piece)
-        if self.error is not None:
-            raise self.error
-
-
-@dataclass
-class ScriptedCloud:
-    """A cloud that answers with `pieces`; `refuses` at opening, `breaks` after the pieces."""
-
-    pieces: tuple[str, ...] = ("from ", "", "the cloud")
-    refuses: Exception | None = None
-    breaks: Exception | None = None
-    state: Status = field(default_factory=Status)
-    at_opening: Callable[[], None] = lambda: None
-    statuses: int = 0
-    asked: list[Any] = field(default_factory=list)
-    open_streams: int = 0
-
-    async def status(self) -> Status:
-        self.statuses += 1
-        return self.state
-
-    @asynccontextmanager
-    async def open(self, ask: Any, *, deadline_s: float) -> AsyncIterator[ScriptedStream]:
-        self.asked.append(ask)
-        self.at_opening()
-        if self.refuses is not None:
-            raise self.refuses
-        self.open_streams += 1
-        try:
-            yield ScriptedStream(self.pieces, self.breaks)
-        finally:
-            self.open_streams -= 1
-
-    async def close(self) -> None:
-        pass
-
-
 class ForbiddenCloud:
     """Fails the test when anything touches it."""
 
-    async def status(self) -> Status:
+    async def status(self) -> CloudStatus:
         raise AssertionError("the cloud was asked for its status")
 
     def open(self, ask: Any, *, deadline_s: float) -> Any:
@@ -305,7 +182,7 @@ def make_bench(tmp_path: Path) -> MakeBench:
         **settings: Any,
     ) -> Bench:
         chosen = list(engines) or [ScriptedEngine()]
-        loader = ScriptedLoader(chosen, installed=installed)
+        loader = ScriptedLoader(chosen, CharacterText(), installed=installed)
         ledger = ledger or Ledger(tmp_path / "ledger.jsonl")
         store = TraceStore.open(tmp_path / "traces.sqlite")
         runtime = Runtime(
@@ -328,8 +205,7 @@ def scripted() -> SimpleNamespace:
     return SimpleNamespace(
         Engine=ScriptedEngine,
         Cloud=ScriptedCloud,
-        Status=Status,
-        Timing=Timing,
+        READY=READY,
         ForbiddenCloud=ForbiddenCloud,
     )
 

@@ -1,6 +1,7 @@
 """Requests that leave the device, or must not."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -150,7 +151,8 @@ async def test_only_in_cloud_raises_what_the_cloud_raised(make_bench, scripted) 
 
 async def test_a_cloud_without_an_accepted_node_is_a_trust_error(make_bench, scripted) -> None:
     """Known from the status already: nothing is opened, the verifier's word is the reason."""
-    state = scripted.Status(verified_nodes=0, reason="0 of 2 nodes: measurement", hint="update")
+    reason = "0 of 2 nodes: measurement"
+    state = replace(scripted.READY, verified_nodes=0, reason=reason, hint="update")
     cloud = scripted.Cloud(state=state)
     bench = make_bench(cloud=cloud)
     async with bench.agent as agent:

@@ -44,7 +44,7 @@ async def test_an_answer_that_fails_the_app_s_own_validator_escalates(
         When.AFTER_ANSWER,
         Reason.ANSWER_INVALID,
     )
-    assert reply.usage.output_tokens == 5
+    assert reply.usage.output_tokens == 7
 
 
 async def test_an_answer_cut_off_escalates(stage: MakeStage, fake_cloud: FakeCloud) -> None:

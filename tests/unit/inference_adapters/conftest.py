@@ -3,17 +3,10 @@
 from pathlib import Path
 
 import pytest
-import torch
 
 from inference.adapters.base import config_at
 from inference.architectures import DecoderConfig
 from inference.testing import write_tiny_model
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    """On a busy machine two threads spend whole time slices waiting for each other."""
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

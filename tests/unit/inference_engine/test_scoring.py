@@ -22,7 +22,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def decoder(folder: Path) -> Decoder:
-    torch.set_num_threads(1)
     return load_decoder(folder, context_tokens=1024, precision="float32")
 
 

@@ -5,17 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from gguf import GGMLQuantizationType, GGUFWriter
 from gguf.quants import quantize
 
 WIDTH, HEADS, KV_HEADS, LAYERS, FFN, VOCABULARY = 64, 4, 2, 2, 96, 48
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    """On a busy machine two threads spend whole time slices waiting for each other."""
-    torch.set_num_threads(1)
 
 
 def tiny_weights(seed: int = 0) -> dict[str, np.ndarray]:

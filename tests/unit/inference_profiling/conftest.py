@@ -1,10 +1,8 @@
 """One profile of a packed model of random weights, made once."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from inference.catalog import Catalog
 from inference.packing.calibration import bundled_text
@@ -14,15 +12,6 @@ from inference.text import TextModel, load_text_model
 from lanai.cli.mount import run
 
 WORDS = "the quick brown fox jumps over the lazy dog, and the dog sleeps on. "
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """On a busy machine two threads spend whole time slices waiting for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -12,12 +12,6 @@ from inference.testing.tiny_model import write_tiny_model
 from inference.training import Batch, Example, TrainableDecoder
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    """On a busy machine two threads spend whole time slices waiting for each other."""
-    torch.set_num_threads(1)
-
-
 def write_packed_folder(folder: Path, **changes: Any) -> Path:
     """An installed packed model of random weights, biases included."""
     path = write_tiny_packed(folder, tiny_config(**changes), bias=True)
