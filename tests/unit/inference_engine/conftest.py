@@ -2,9 +2,11 @@
 
 import socket
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 import pytest_asyncio
 
@@ -21,6 +23,8 @@ class House:
 
     engine: ProcessEngine
     door: socket.socket
+    files: int
+    """Descriptors the engine has while nobody is in."""
 
     def enter(self) -> socket.socket:
         """A new link, before anything is said."""
@@ -38,14 +42,30 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def house(tiny_model: Path) -> AsyncIterator[House]:
-    """An engine of the test's own, started as a node starts it: with an empty environment."""
+    """One engine for those tests of a file that leave it alive."""
+    async with opened(tiny_model) as made:
+        yield made
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def own_house(tiny_model: Path) -> AsyncIterator[House]:
+    """An engine to be ended."""
+    async with opened(tiny_model) as made:
+        yield made
+
+
+@asynccontextmanager
+async def opened(model: Path) -> AsyncIterator[House]:
+    """Started as a node starts it: with an empty environment."""
     out_end, in_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with out_end:
         with in_end:
             engine = await ProcessEngine.start(
-                tiny_model, context_tokens=CONTEXT, threads=1, door=in_end, environment={}
+                model, context_tokens=CONTEXT, threads=1, door=in_end, environment={}
             )
-        yield House(engine=engine, door=out_end)
-        await engine.close()
+        try:
+            yield House(engine=engine, door=out_end, files=psutil.Process(engine.pid).num_fds())
+        finally:
+            await engine.close()

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,9 @@ from cloud_node.audit.search import Searcher
 from inference.engine import Finished, GenerateOptions, Prefilled, Sampling, Token
 from inference.process import ProcessEngine
 
+# One event loop for the file: the engine is shared, and an engine belongs to its loop.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 CONTEXT = 2048
 READABLE = "import inference.child as c; c._confine = lambda: None; c.main()"
 FREE = Sampling(temperature=3.0, seed=5)
@@ -33,10 +36,12 @@ def spawn_readable(theirs: Any, threads: int, *, door: Any, **_: Any) -> "subpro
     return subprocess.Popen(command, pass_fds=descriptors)
 
 
-@pytest.fixture(autouse=True)
-def _readable(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module", autouse=True)
+def _readable() -> Iterator[None]:
     """With no second line of defence, either: what is not overwritten stays."""
-    monkeypatch.setattr("inference.process.spawn_child", spawn_readable)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("inference.process.spawn_child", spawn_readable)
+        yield
 
 
 @pytest.fixture
@@ -82,7 +87,7 @@ async def test_a_request_cancelled_while_it_prefills_leaves_none(engine: Process
     stream = engine.submit(prompt, GenerateOptions(max_tokens=8), request_id="it")
     hits = 0
     for _ in range(2000):
-        await asyncio.sleep(0)  # the ids leave for the engine
+        await asyncio.sleep(0.001)  # the ids leave for the engine, which gets a core
         engine._process.send_signal(signal.SIGSTOP)
         hits = found(engine, prompt[:64], since).hits
         engine._process.send_signal(signal.SIGCONT)

@@ -18,6 +18,9 @@ from inference.link import EngineLink
 from inference.wire import Message, encode
 from lanai.errors import ContextOverflow, EngineClosed, EngineCrashed, UsageError
 
+# One event loop for the file: the engine is shared, and an engine belongs to its loop.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 PROMPT = [1, 2, 3, 4]
 LONG = GenerateOptions(max_tokens=1500)
 
@@ -51,10 +54,10 @@ def asked(link: EngineLink, options: GenerateOptions, prompt: Sequence[int] = PR
     return link
 
 
-async def closed(house: Any, files: int) -> None:
-    """Wait until the engine has no more than so many descriptors."""
+async def closed(house: Any) -> None:
+    """Wait until the engine has no more descriptors than before anybody came."""
     async with asyncio.timeout(60):
-        while psutil.Process(house.engine.pid).num_fds() > files:
+        while psutil.Process(house.engine.pid).num_fds() > house.files:
             await asyncio.sleep(0.01)
 
 
@@ -123,14 +126,13 @@ async def test_nothing_to_hear_is_an_empty_list(house: Any) -> None:
 
 async def test_a_link_that_is_gone_ends_its_request_only(house: Any) -> None:
     """Its descriptor is closed in the engine; the others' answers are what they would be."""
-    files = psutil.Process(house.engine.pid).num_fds()
     expected, _ = answer(asked(house.link(), GenerateOptions(max_tokens=20)))
     gone = asked(house.link(), LONG)
     other = asked(house.link(), GenerateOptions(max_tokens=20))
     assert isinstance(gone.events(60)[0], Prefilled)
     gone.close()
     assert answer(other)[0] == expected
-    await closed(house, files)
+    await closed(house)
 
 
 def _twice() -> bytes:
@@ -193,7 +195,7 @@ async def test_a_link_that_does_not_read_holds_nobody_up(house: Any) -> None:
     assert house.engine.alive
 
 
-def test_what_a_caller_does_not_read_is_bounded() -> None:
+async def test_what_a_caller_does_not_read_is_bounded() -> None:
     """What fits the outbox is kept and arrives; beyond it the caller is given up."""
     reader, end = socket.socketpair()
     caller = Caller(end, number=1, patient=False)
@@ -237,36 +239,35 @@ async def test_only_sockets_come_through_the_door(
     house: Any, knock: Callable[[socket.socket, int], object]
 ) -> None:
     """Anything else is closed at once, and the next who comes is served."""
-    files = psutil.Process(house.engine.pid).num_fds()
     ours, theirs = socket.socketpair()
     with ours, theirs:
         knock(house.door, theirs.fileno())
     tokens, finished = answer(asked(house.link(), GenerateOptions(max_tokens=2)))
     assert len(tokens) == finished.output_tokens == 2
-    await closed(house, files)
+    await closed(house)
 
 
-async def test_retired_it_serves_who_is_in_and_then_ends(house: Any) -> None:
+async def test_retired_it_serves_who_is_in_and_then_ends(own_house: Any) -> None:
     """A running request, one that has come and not asked yet, and the owner's are finished."""
-    running = asked(house.link(), GenerateOptions(max_tokens=200))
+    running = asked(own_house.link(), GenerateOptions(max_tokens=200))
     assert isinstance(running.events(60)[0], Prefilled)
-    late = house.link()
-    own = house.engine.submit(PROMPT, GenerateOptions(max_tokens=20))
-    await house.engine.retire()
+    late = own_house.link()
+    own = own_house.engine.submit(PROMPT, GenerateOptions(max_tokens=20))
+    await own_house.engine.retire()
     with pytest.raises(EngineClosed):
-        house.engine.submit(PROMPT, LONG)
+        own_house.engine.submit(PROMPT, LONG)
     assert len([event async for event in own]) == 22
     asked(late, GenerateOptions(max_tokens=3))
     assert len(answer(late)[0]) == 3
     assert answer(running)[1].output_tokens == 200
-    assert await house.engine.ended() == 0
+    assert await own_house.engine.ended() == 0
 
 
-async def test_a_link_outlives_its_last_event_not_the_engine(house: Any) -> None:
+async def test_a_link_outlives_its_last_event_not_the_engine(own_house: Any) -> None:
     """Retired, the engine ends though a worker that was told everything still holds its link."""
-    link = asked(house.link(), GenerateOptions(max_tokens=1))
-    await house.engine.retire()
-    assert await house.engine.ended() == 0
+    link = asked(own_house.link(), GenerateOptions(max_tokens=1))
+    await own_house.engine.retire()
+    assert await own_house.engine.ended() == 0
     events = link.events(60)
     assert isinstance(events[-1], Finished)
     with pytest.raises(EngineCrashed):
@@ -276,10 +277,10 @@ async def test_a_link_outlives_its_last_event_not_the_engine(house: Any) -> None
     link.close()
 
 
-async def test_it_ends_with_its_owner_and_tells_the_links(house: Any) -> None:
+async def test_it_ends_with_its_owner_and_tells_the_links(own_house: Any) -> None:
     """``close`` does not wait for workers: they read the end of the stream."""
-    link = asked(house.link(), LONG)
-    await house.engine.close()
+    link = asked(own_house.link(), LONG)
+    await own_house.engine.close()
     with pytest.raises(EngineCrashed):
         answer(link)
     link.close()
