@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from cloud_node.cluster.ports import free_port
 from cloud_node.process import end_process
 from cloud_node.store import MemoryStore, Store, open_store
 from cloud_node.store.embedded import EmbeddedStore, store_url
@@ -55,7 +56,8 @@ def redis_url(short_folder: Path) -> Iterator[dict[Role, str]]:
 @pytest.fixture(scope="session")
 def redis_tls_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Role, str]]:
     """The same server over TLS 1.3 with client certificates."""
-    folder, passwords, port = tmp_path_factory.mktemp("tls"), Passwords.generate(), free_port()
+    folder, passwords = tmp_path_factory.mktemp("tls"), Passwords.generate()
+    port = free_port()  # it takes no port 0 for TLS
     key, certificate = write_certificate(folder)
     options = ("--port", "0", "--tls-port", str(port), "--tls-protocols", "TLSv1.3")
     files = ("--tls-cert-file", certificate, "--tls-key-file", key)
@@ -105,15 +107,8 @@ def write_certificate(folder: Path) -> tuple[str, str]:
     return str(key_file), str(certificate_file)
 
 
-def free_port() -> int:
-    """redis-server takes no port 0 for TLS."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def wait_for(family: socket.AddressFamily, address: Any) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         with socket.socket(family) as probe:
             try:

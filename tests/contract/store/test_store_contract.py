@@ -224,7 +224,7 @@ async def test_the_fake_can_fail() -> None:
         await store.ping()
 
 
-async def until(condition: Callable[[], Awaitable[bool]], within_s: float = 10.0) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], within_s: float = 60.0) -> None:
     deadline = time.monotonic() + within_s
     while not await condition():
         assert time.monotonic() < deadline, "the condition did not come true"

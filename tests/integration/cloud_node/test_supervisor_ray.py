@@ -1,5 +1,6 @@
 """Ray as supervisor: it heals and scales nodes, and reaches nothing but the launchers' verbs."""
 
+import contextlib
 import os
 import signal
 import stat
@@ -46,13 +47,12 @@ def listening(pids: set[int]) -> set[str]:
     """Addresses that these processes listen on, in the hex of /proc/net/tcp."""
     sockets = set()
     for pid in pids:
-        for link in Path("/proc", str(pid), "fd").iterdir():
-            try:
-                target = os.readlink(link)
-            except OSError:
-                continue
-            if target.startswith("socket:["):
-                sockets.add(target[8:-1])
+        with contextlib.suppress(OSError):  # Ray starts processes that end at once
+            for link in Path("/proc", str(pid), "fd").iterdir():
+                with contextlib.suppress(OSError):
+                    target = os.readlink(link)
+                    if target.startswith("socket:["):
+                        sockets.add(target[8:-1])
     found = set()
     for table in ("tcp", "tcp6"):
         for line in Path("/proc/net", table).read_text().splitlines()[1:]:

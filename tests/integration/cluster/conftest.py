@@ -249,7 +249,7 @@ def process_runs() -> Callable[[int], bool]:
 
 @pytest.fixture
 def eventually() -> Callable:
-    def wait(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    def wait(condition: Callable[[], bool], seconds: float = 60.0) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, "it did not happen in time"

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -274,8 +274,13 @@ async def _targets(cluster: Any, requests: list[list[gateway_pb2.Opaque]]) -> di
 
 def _sockets(pid: int) -> int:
     """One is that of a worker that waits; with a request it has one to each side."""
-    links = [os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()]
-    return sum(link.startswith("socket:") for link in links)
+    return sum(_link(entry).startswith("socket:") for entry in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def _link(entry: Path) -> str:
+    with suppress(FileNotFoundError):  # closed since it was listed
+        return os.readlink(entry)
+    return ""
 
 
 async def _certificate(cluster: Any) -> str:

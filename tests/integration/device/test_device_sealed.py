@@ -58,7 +58,7 @@ async def test_the_device_answers_from_a_child_that_ends_with_the_agent(
         folders=folders, device_model=str(tiny_model), device_context_tokens=256
     ) as agent:
         assert await agent.availability()
-        assert set(me.children(recursive=True)) == before
+        assert set(me.children(recursive=True)) <= before
         reply = await agent.session().respond("hello", options=SHORT)
         children = set(me.children(recursive=True)) - before
         assert len(children) >= 1

@@ -480,7 +480,7 @@ def device_of() -> type[Device]:
 
 @pytest.fixture
 def eventually() -> Callable:
-    async def wait(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    async def wait(condition: Callable[[], bool], seconds: float = 60.0) -> None:
         async with asyncio.timeout(seconds):
             while not condition():
                 await asyncio.sleep(0.01)

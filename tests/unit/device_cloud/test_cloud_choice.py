@@ -62,7 +62,7 @@ async def roster(cloud: InMemoryCloud, plain, tmp_path, steady, ticks, fetched):
 
 
 async def until(condition) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0)
 
