@@ -78,7 +78,9 @@ struct Avx512 {
   static F fload(const float *from) { return _mm512_loadu_ps(from); }
   static void fstore(float *to, F value) { _mm512_storeu_ps(to, value); }
   static F fmul(F a, F b) { return _mm512_mul_ps(a, b); }
-  static F fmax(F a, F b) { return _mm512_max_ps(a, b); }
+  static F fmax(F a, F b) { return _mm512_max_ps(a, b); }  // b, if one is NaN
+  static F fabs(F a) { return _mm512_abs_ps(a); }
+  static float most(F a) { return _mm512_reduce_max_ps(a); }
   // Nearest whole number, to even, within -127..127; NaN gives -127.
   static I nearest(F value) {
     I whole = _mm512_cvtps_epi32(_mm512_min_ps(value, fsplat(127)));

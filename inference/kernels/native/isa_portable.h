@@ -85,6 +85,15 @@ struct Portable {
     for (int row = 0; row < 16; row++) a.at[row] = a.at[row] > b.at[row] ? a.at[row] : b.at[row];
     return a;
   }
+  static F fabs(F a) {
+    for (int row = 0; row < 16; row++) a.at[row] = __builtin_fabsf(a.at[row]);
+    return a;
+  }
+  static float most(const F &a) {
+    float most = a.at[0];
+    for (float one : a.at) most = one > most ? one : most;
+    return most;
+  }
   // Nearest whole number, to even, within -127..127; NaN gives 127.
   static I nearest(const F &value) {
     I whole;

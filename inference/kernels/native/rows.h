@@ -24,20 +24,18 @@ inline float most_of(const float *x, int count, float floor) {
   T::F lanes = T::fsplat(floor);
   int at = 0;
   for (; at + 16 <= count; at += 16) lanes = T::fmax(T::fload(x + at), lanes);
-  float most[16];
-  T::fstore(most, lanes);
-  for (; at < count; at++) most[0] = x[at] > most[0] ? x[at] : most[0];
-  for (float one : most) floor = one > floor ? one : floor;
-  return floor;
+  float most = T::most(lanes);
+  for (; at < count; at++) most = x[at] > most ? x[at] : most;
+  return most;
 }
 
+// Of count sizes. Across the lanes once, at the end: that is what takes long.
 inline float largest(const float *x, int count) {
-  float sizes[16], most = 0;
-  for (int first = 0; first < count; first += 16) {
-    int here = count - first < 16 ? count - first : 16;
-    for (int at = 0; at < here; at++) sizes[at] = __builtin_fabsf(x[first + at]);
-    most = most_of(sizes, here, most);
-  }
+  T::F lanes = T::fzero();
+  int at = 0;
+  for (; at + 16 <= count; at += 16) lanes = T::fmax(T::fabs(T::fload(x + at)), lanes);
+  float most = T::most(lanes);
+  for (; at < count; at++) most = __builtin_fabsf(x[at]) > most ? __builtin_fabsf(x[at]) : most;
   return most;
 }
 
