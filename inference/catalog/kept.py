@@ -6,15 +6,18 @@
 """
 
 import shutil
+import subprocess
+import sys
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from inference.catalog.copying import digest_of
 from inference.catalog.entries import CatalogEntry
 from inference.catalog.installed import InstalledModel
 from inference.catalog.progress import Progress
 from inference.catalog.wheels import require_digest
+from lanai.errors import ModelError
 
 __all__ = ["KeptRecipe"]
 
@@ -54,35 +57,36 @@ class KeptRecipe:
         return model.sha256 == self.entry.sha256
 
     def fetch(self, folder: Path, progress: Progress) -> str | None:
-        # Packing needs torch, which nothing else of the catalog does.
-        from inference.packing.folder import fill_folder
-        from inference.packing.kept import keep_codes
-
-        work = folder / "source"
+        work, origin = folder / "source", self.origin.entry
         work.mkdir()
         self.origin.fetch(work, progress)  # 1
-        source = self._source(work)
-        packed = keep_codes(source.path, progress=partial(progress, "pack"))  # 2
-        written = fill_folder(folder, self.name, source, packed)
-        require_digest(folder / self.entry.file, written.sha256, self.entry.sha256)  # 3
-        for extra in self.origin.entry.extras:
+        _pack(work / origin.file, folder, progress)  # 2
+        weights = folder / self.entry.file
+        require_digest(weights, digest_of(weights, progress=progress), self.entry.sha256)  # 3
+        for extra in origin.extras:
             (work / extra.file).rename(folder / extra.file)
         shutil.rmtree(work)
         return self.entry.file
 
-    def _source(self, work: Path) -> InstalledModel:
-        origin = self.origin.entry
-        return InstalledModel(
-            name=origin.name,
-            path=work / origin.file,
-            format=origin.format,
-            file=origin.file,
-            chat_form=origin.chat_form,
-            architecture=origin.architecture,
-            parameters=origin.parameters,
-            bits_per_weight=origin.bits_per_weight,
-            bytes=origin.bytes,
-            sha256=origin.sha256,
-            license=origin.license,
-            source=origin.source,
+
+def _pack(source: Path, folder: Path, progress: Progress) -> None:
+    """In a child: packing needs torch, which whoever uses the catalog does not load."""
+    command = [sys.executable, "-P", "-m", "inference.packing", str(source), str(folder)]
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as child:
+        try:
+            for line in child.stdout or ():
+                done, of = line.split()
+                progress("pack", int(done), int(of))
+        except BaseException:
+            child.kill()
+            raise
+    if child.returncode != 0:
+        raise ModelError(
+            "the model could not be packed", hint="`lanai models pack SOURCE --keep-codes` says why"
         )

@@ -114,10 +114,11 @@ def _write(
     out: Path, source: InstalledModel, result: "Packed", recovery: Path | None
 ) -> dict[str, Any]:
     """The folder appears whole or not at all. Gives the keys of CONTRACTS."""
-    from inference.packing.folder import fill_folder, packing_facts
+    from inference.packing.folder import fill_folder, packed_model, packing_facts
 
     with staging(out) as stage:
-        manifest = fill_folder(stage.folder, out.name, source, result)
+        fill_folder(stage.folder, source.path, result)
+        manifest = packed_model(out.name, stage.folder, source)
         if recovery is not None:
             base = BaseModel(digests=frozenset({manifest.sha256, source.sha256}))
             manifest = attach_adapter(manifest, recovery, result.config, base)

@@ -202,7 +202,7 @@ def _write(
 ) -> InstalledModel:
     """The folder appears whole or not at all."""
     from inference.packing.assembly import Packed
-    from inference.packing.folder import fill_folder
+    from inference.packing.folder import fill_folder, packed_model
 
     result = Packed(
         config=file.config,
@@ -211,7 +211,8 @@ def _write(
         vectors=dict(file.vectors),
     )
     with staging(out) as stage, tempfile.TemporaryDirectory() as temporary:
-        manifest = fill_folder(stage.folder, out.name, source, result)
+        fill_folder(stage.folder, source.path, result)
+        manifest = packed_model(out.name, stage.folder, source)
         if refined.changes is not None:
             name = f"{out.name}-recovery".lower()
             adapter = Path(temporary) / name

@@ -1,23 +1,27 @@
 """The folder of a packed model: weights, text side, and the facts for its manifest."""
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
+from inference.catalog.copying import digest_of
 from inference.catalog.installed import InstalledModel
 from inference.formats.packed import WEIGHTS, write_packed
 from inference.packing.assembly import Packed
 from inference.text.model import read_parts
 from inference.text.packed_text import write_packed_text
 
-__all__ = ["fill_folder", "packing_facts"]
+__all__ = ["fill_folder", "packed_model", "packing_facts"]
 
 
-def fill_folder(folder: Path, name: str, source: InstalledModel, packed: Packed) -> InstalledModel:
-    """Write ``packed`` and the text side of ``source`` into ``folder``; the manifest is not."""
+def fill_folder(folder: Path, source: Path, packed: Packed) -> None:
+    """Write ``packed`` and the text side of the model at ``source`` into ``folder``."""
+    write_packed(folder / WEIGHTS, packed.config, packed.group, packed.matrices, packed.vectors)
+    write_packed_text(folder, read_parts(source))
+
+
+def packed_model(name: str, folder: Path, source: InstalledModel) -> InstalledModel:
+    """The facts of what lies in ``folder``, packed of ``source``."""
     weights = folder / WEIGHTS
-    write_packed(weights, packed.config, packed.group, packed.matrices, packed.vectors)
-    write_packed_text(folder, read_parts(source.path))
     size = weights.stat().st_size
     return InstalledModel(
         name=name,
@@ -29,7 +33,7 @@ def fill_folder(folder: Path, name: str, source: InstalledModel, packed: Packed)
         parameters=source.parameters,
         bits_per_weight=round(size * 8 / source.parameters, 4),
         bytes=size,
-        sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
+        sha256=digest_of(weights),
         license=source.license,
         source=f"packed:{source.name}@sha256:{source.sha256}",
     )
