@@ -35,7 +35,7 @@ SMALL: Final = 3.5
     "--group",
     type=click.Choice(["32", "64"]),
     help="columns that share a scale; at 32, matrices of a 4-bit GGUF keep their codes where "
-    "--bits allow it; default: 64 where that fits",
+    "--bits allow it; default: 32 for such a file from 4 bits on, otherwise 64 where that fits",
 )
 @click.option(
     "--keep-codes",

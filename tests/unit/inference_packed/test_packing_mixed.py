@@ -32,7 +32,7 @@ def grid(rows: int, columns: int, seed: int) -> PackedMatrix:
 @pytest.fixture
 def source(tmp_path: Path) -> tuple[Path, dict[str, PackedMatrix]]:
     """A model all of whose layers lie on a grid, and its matrices."""
-    config = tiny_config(vocabulary=288, width=64, ffn_width=96, max_context=1024)
+    config = tiny_config(vocabulary=288, width=64, ffn_width=128, max_context=1024)
     shapes = matrix_shapes(config)
     matrices = {name: grid(*shape, seed=seed) for seed, (name, shape) in enumerate(shapes.items())}
     table = torch.randn(288, 64, generator=torch.Generator().manual_seed(9))
@@ -65,3 +65,12 @@ def test_some_codes_are_kept(source: tuple[Path, dict[str, PackedMatrix]], tmp_p
         )
     weights = sum(it.shape[0] * it.shape[1] for it in body.values())
     assert sum(it.bytes for it in body.values()) * 8 <= 4.3 * weights
+
+
+@pytest.mark.parametrize(("bits", "group"), [(4.3, 32), (3.6, 64)])
+def test_the_group_is_that_of_the_grid_where_most_codes_fit(
+    source: tuple[Path, dict[str, PackedMatrix]], tmp_path: Path, bits: float, group: int
+) -> None:
+    """From 4 bits on the source's own 32 columns, below 64."""
+    text = load_text_model(write_tiny_model(tmp_path / "text"))
+    assert pack(source[0], text, PROSE, bits=bits, say=lambda _: None).group == group
