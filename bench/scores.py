@@ -68,7 +68,15 @@ class Row:
 @click.option("--cloud", default="gemma-3-270m", show_default=True)
 @click.option("--shots", type=click.IntRange(0, 50), multiple=True, default=(0,), show_default=True)
 @click.option("--limit", type=click.IntRange(1), help="score the first N questions of each task")
-@click.option("--task", "tasks", type=click.Choice(TASKS), multiple=True, default=TASKS)
+@click.option(
+    "--task",
+    "tasks",
+    type=click.Choice(TASKS),
+    metavar="NAME",
+    multiple=True,
+    default=TASKS,
+    help=f"one of {', '.join(TASKS)}; several times; default: all",
+)
 @click.option("--threads", type=click.IntRange(1), help="default: device_threads of the settings")
 @data_option
 @json_option
