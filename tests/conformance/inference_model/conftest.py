@@ -6,7 +6,6 @@ import random
 from pathlib import Path
 
 import pytest
-import torch
 
 from lanai.folders import Folders
 
@@ -42,12 +41,6 @@ def installed(name: str) -> Path:
 
         Catalog(folder.parent).pull(name)
     return folder
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    """On a busy machine two threads spend whole time slices waiting for each other."""
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ reading of the file (tensors, names, row order) is loaded into its own model cla
 """
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -86,30 +87,43 @@ def reference_model(name: str, folder: Path) -> Any:
     return model
 
 
-def reference_logits(name: str, folder: Path, ids: Tensor) -> Tensor:
-    """float32 logits of every position by ``transformers``; its model is let go afterwards."""
-    model = reference_model(name, folder)
-    with torch.no_grad():
-        logits: Tensor = model(ids[None]).logits[0]
-    return logits
-
-
 def logits_of(decoder: Decoder, ids: Tensor) -> Tensor:
     return decoder.forward(ids, decoder.new_cache(len(ids)), all_logits=True).logits
 
 
-@pytest.mark.parametrize("name", CLASSES)
-def test_logits_equal_those_of_transformers(
-    name: str, request: pytest.FixtureRequest, data_folder: Path
-) -> None:
-    """float32 to about 1e-3; as it runs by default, the same likeliest token nearly everywhere."""
+@dataclass(frozen=True, kw_only=True)
+class Real:
+    """One model as ``transformers`` runs it, and here: exactly, and as it runs by default."""
+
+    folder: Path
+    reference: Any
+    exact: Decoder
+    packed: Decoder
+    texts: int
+    """How many of the varied texts it is asked about."""
+
+
+@pytest.fixture(scope="module", params=[("smollm2", 300), ("gemma3", 100)], ids=lambda p: p[0])
+def real(request: pytest.FixtureRequest) -> Real:
+    """Loaded once for its tests, one model after the other."""
+    name, texts = request.param
     folder: Path = request.getfixturevalue(name)
-    ids = prompt_of(folder, data_folder, PROMPT)
-    expected = reference_logits(name, folder, ids)
-    exact = logits_of(load_decoder(folder, context_tokens=512, precision="float32"), ids)
-    torch.testing.assert_close(exact, expected, atol=3e-3, rtol=1e-3)
-    del exact
-    packed = logits_of(load_decoder(folder, context_tokens=512), ids)
+    return Real(
+        folder=folder,
+        reference=reference_model(name, folder),
+        exact=load_decoder(folder, context_tokens=512, precision="float32"),
+        packed=load_decoder(folder, context_tokens=512),
+        texts=texts,
+    )
+
+
+def test_logits_equal_those_of_transformers(real: Real, data_folder: Path) -> None:
+    """float32 to about 1e-3; as it runs by default, the same likeliest token nearly everywhere."""
+    ids = prompt_of(real.folder, data_folder, PROMPT)
+    with torch.no_grad():
+        expected: Tensor = real.reference(ids[None]).logits[0]
+    torch.testing.assert_close(logits_of(real.exact, ids), expected, atol=3e-3, rtol=1e-3)
+    packed = logits_of(real.packed, ids)
     same = (packed.argmax(-1) == expected.argmax(-1)).float().mean()
     # Kullback-Leibler divergence of the default form from the exact one, in nats by token.
     divergence = functional.kl_div(
@@ -120,31 +134,38 @@ def test_logits_equal_those_of_transformers(
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("name", "count"), [("smollm2", 300), ("gemma3", 100)])
 def test_next_tokens_of_varied_texts_equal_those_of_transformers(
-    name: str, count: int, request: pytest.FixtureRequest, texts: list[str]
+    real: Real, texts: list[str]
 ) -> None:
     """After each of some hundred texts of every script: the same distribution, both forms."""
-    folder: Path = request.getfixturevalue(name)
-    text = load_text_model(folder)
+    text = load_text_model(real.folder)
     first = () if text.bos_id is None else (text.bos_id,)
-    every = max(1, len(texts) // count)
+    every = max(1, len(texts) // real.texts)
     prompts = [
         torch.tensor([*first, *ids][:16]) for each in texts[::every] if (ids := text.encode(each))
-    ][:count]
-    assert len(prompts) > 0.8 * count
-    model = reference_model(name, folder)
-    with torch.no_grad():
-        expected = torch.stack([model(ids[None]).logits[0, -1] for ids in prompts])
-    del model
-    exact = last_logits(load_decoder(folder, context_tokens=64, precision="float32"), prompts)
-    torch.testing.assert_close(exact, expected, atol=1e-2, rtol=1e-3)
-    packed = last_logits(load_decoder(folder, context_tokens=64), prompts)
+    ][: real.texts]
+    assert len(prompts) > 0.8 * real.texts
+    expected = expected_last(real.reference, prompts)
+    torch.testing.assert_close(last_logits(real.exact, prompts), expected, atol=1e-2, rtol=1e-3)
+    packed = last_logits(real.packed, prompts)
     assert (packed.argmax(-1) == expected.argmax(-1)).float().mean() > 0.9
     divergence = functional.kl_div(
         packed.log_softmax(-1), expected.log_softmax(-1), log_target=True, reduction="sum"
     ) / len(prompts)
     assert divergence < 0.03
+
+
+def expected_last(model: Any, prompts: list[Tensor]) -> Tensor:
+    """``transformers``' logits after each prompt; those of one length are asked for together."""
+    expected = torch.empty(len(prompts), model.config.vocab_size)
+    for length in {len(ids) for ids in prompts}:
+        at = [number for number, ids in enumerate(prompts) if len(ids) == length]
+        for start in range(0, len(at), 32):
+            part = at[start : start + 32]
+            asked = torch.stack([prompts[number] for number in part])
+            with torch.no_grad():
+                expected[part] = model(asked, logits_to_keep=1).logits[:, -1]
+    return expected
 
 
 def last_logits(decoder: Decoder, prompts: list[Tensor]) -> Tensor:
