@@ -4,9 +4,10 @@ Two nodes of one configuration: the tree of processes, and the same code in one 
 engine of its own with the same model. Sealed requests go to their ports in turn, so that both meet
 the same machine; who is started and who is asked first takes turns too.
 
-Both are started several times. Where an engine's memory happens to lie makes it faster or slower
-for its life: two starts of the very same engine differ by 5 ms in 200 (standard deviation of nine
-pairs), as much as is looked for here. The intervals count a start as one draw.
+Both are started several times. Something of a start, perhaps where its memory happens to lie, makes
+an engine faster or slower for its life: two starts of the very same engine differ by 5 ms in 200
+(standard deviation of nine pairs), as much as is looked for here. The intervals count a start as one
+draw.
 
 1. Time to first text: one request at a time, in turn. Between two of them both nodes come to rest,
    so that what one does after its answer is in nobody's time.
