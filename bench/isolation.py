@@ -6,8 +6,8 @@ the same machine; who is started and who is asked first takes turns too.
 
 Both are started several times. Something of a start, perhaps where its memory happens to lie, makes
 an engine faster or slower for its life: two starts of the very same engine differ by 5 ms in 200
-(standard deviation of nine pairs), as much as is looked for here. The intervals count a start as one
-draw.
+(standard deviation of nine pairs), as much as is looked for here. The intervals count a start as
+one draw.
 
 1. Time to first text: one request at a time, in turn. Between two of them both nodes come to rest,
    so that what one does after its answer is in nobody's time.
