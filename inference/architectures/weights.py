@@ -142,6 +142,9 @@ class DecoderWeights:
 
     def qkv(self, width: int, shape: LayerShape, layer: int) -> tuple[Matrix, Tensor | None]:
         """Queries, keys and values below each other, and their bias."""
+        if self.has("qkv", layer):
+            rows = shape.attention_width + 2 * shape.kv_width
+            return self.matrix("qkv", (rows, width), layer), None
         parts, bias = self.qkv_parts(width, shape, layer)
         return stack_rows(parts), bias
 
@@ -170,6 +173,8 @@ class DecoderWeights:
 
     def gate_up(self, width: int, shape: LayerShape, layer: int) -> Matrix:
         """Gate rows, then up rows."""
+        if self.has("gate_up", layer):
+            return self.matrix("gate_up", (2 * shape.ffn_width, width), layer)
         return stack_rows(self.gate_up_parts(width, shape, layer))
 
     def gate_up_parts(self, width: int, shape: LayerShape, layer: int) -> list[Matrix]:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from inference.catalog.copying import digest_of
 from inference.catalog.entries import CatalogEntry
@@ -19,16 +19,10 @@ from inference.catalog.progress import Progress
 from inference.catalog.wheels import require_digest
 from lanai.errors import ModelError
 
+if TYPE_CHECKING:
+    from inference.catalog.recipes import WheelRecipe
+
 __all__ = ["KeptRecipe"]
-
-
-class _SourceRecipe(Protocol):
-    @property
-    def entry(self) -> CatalogEntry: ...
-
-    def peak_bytes(self) -> int: ...
-
-    def fetch(self, folder: Path, progress: Progress) -> str | None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +30,7 @@ class KeptRecipe:
     """``entry``, packed of what ``origin`` brings. A ``Recipe``."""
 
     entry: CatalogEntry
-    origin: _SourceRecipe
+    origin: "WheelRecipe"
 
     @property
     def name(self) -> str:

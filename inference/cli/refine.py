@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["refine"]
 
-EPSILON = 1e-12  # slopes of single weights are far below AdamW's usual 1e-8
-
 
 @click.command()
 @click.argument("packed")
@@ -154,6 +152,7 @@ def _blocks(chosen: dict[str, Any]) -> "BlockSettings | None":
 
 def _whole(chosen: dict[str, Any]) -> Any:
     from inference.training import TrainingSettings
+    from inference.training.blocks import EPSILON
 
     if not chosen["minutes"]:
         return None

@@ -6,7 +6,7 @@ only; the quantizer's choices are made elsewhere.
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ __all__ = [
     "UNIT",
     "PackedMatrix",
     "by_row",
+    "by_tile",
     "from_bfloat16",
     "pack_codes",
     "padded_columns",
@@ -86,6 +87,16 @@ class PackedMatrix:
 def by_row(groups: NDArray[Any]) -> NDArray[np.float32]:
     """(tiles, groups, 16) as float32, (16 * tiles, groups)."""
     return groups.transpose(0, 2, 1).reshape(-1, groups.shape[1]).astype(np.float32)
+
+
+N = TypeVar("N", np.uint8, np.int8)
+
+
+def by_tile(groups: NDArray[N]) -> NDArray[N]:
+    """The inverse, of any number of rows: (rows, groups) to (tiles, groups, 16)."""
+    whole = np.zeros((tiles(groups.shape[0]) * TILE, groups.shape[1]), groups.dtype)
+    whole[: groups.shape[0]] = groups
+    return np.ascontiguousarray(whole.reshape(-1, TILE, groups.shape[1]).transpose(0, 2, 1))
 
 
 def tiles(rows: int) -> int:

@@ -1,7 +1,6 @@
 """What goes into a packed file, however its codes were chosen: matrices, embeddings, vectors."""
 
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from inference.formats.packed import Vector
 from inference.formats.packed_matrix import (
     PLAIN_BITS,
     PackedMatrix,
+    by_tile,
     pack_codes,
     tiles,
     to_bfloat16,
@@ -42,8 +42,8 @@ def packed_matrix(quantized: Quantized, way: Way) -> PackedMatrix:
         codes=pack_codes(quantized.codes.numpy(), way.bits, way.group),
         row_scale=_row_scale(grid.row_scale),
         palette=quantized.palette.numpy(),
-        scales=_by_tile(grid.scales.numpy()),
-        offsets=None if grid.offsets is None else _by_tile(grid.offsets.numpy()),
+        scales=by_tile(grid.scales.numpy()),
+        offsets=None if grid.offsets is None else by_tile(grid.offsets.numpy()),
     )
 
 
@@ -78,7 +78,7 @@ def add_ends(packed: Packed, weights: DecoderWeights) -> None:
 
 def qkv_biases(config: DecoderConfig, weights: DecoderWeights, index: int) -> Tensor | None:
     """Of query, key and value rows in this order; ``None`` where the family has none."""
-    return weights.qkv(config.width, config.shapes[index], index)[1]
+    return weights.qkv_parts(config.width, config.shapes[index], index)[1]
 
 
 def _layer_vectors(config: DecoderConfig, weights: DecoderWeights, index: int) -> dict[str, Tensor]:
@@ -98,13 +98,3 @@ def _row_scale(scale: Tensor) -> NDArray[np.uint16]:
     whole = np.zeros(tiles(len(scale)) * 16, np.float32)
     whole[: len(scale)] = scale.numpy()
     return to_bfloat16(whole)
-
-
-N = TypeVar("N", np.uint8, np.int8)
-
-
-def _by_tile(groups: NDArray[N]) -> NDArray[N]:
-    """(rows, groups) to (tiles, groups, 16)."""
-    whole = np.zeros((tiles(groups.shape[0]) * 16, groups.shape[1]), groups.dtype)
-    whole[: groups.shape[0]] = groups
-    return np.ascontiguousarray(whole.reshape(-1, 16, groups.shape[1]).transpose(0, 2, 1))

@@ -26,7 +26,7 @@ from inference.training.low_rank import GROUPS, LowRankChanges
 from inference.training.rounded import rounded_layer
 from lanai.errors import UsageError
 
-__all__ = ["BlockError", "BlockSettings", "train_blocks", "with_matrices"]
+__all__ = ["EPSILON", "BlockError", "BlockSettings", "train_blocks", "with_matrices"]
 
 BETAS: Final = (0.9, 0.95)
 EPSILON: Final = 1e-12  # slopes of a weight are far below AdamW's usual 1e-8

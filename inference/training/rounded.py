@@ -22,9 +22,10 @@ from torch.nn import functional
 
 from inference.formats.packed_matrix import (
     PackedMatrix,
+    by_row,
+    by_tile,
     from_bfloat16,
     pack_codes,
-    tiles,
     unpack_codes,
 )
 from inference.training.decoder import TrainableDecoder
@@ -58,8 +59,8 @@ class RoundedMatrix:
         rows, columns = packed.shape
         palette, order = torch.from_numpy(_wide(packed.palette)).sort()
         codes = torch.from_numpy(unpack_codes(packed.codes, packed.bits)[:rows].astype(np.int64))
-        scales = _by_row(packed.scales, rows).clamp_min(1)
-        offsets = None if packed.offsets is None else _by_row(packed.offsets, rows)
+        scales = _rows_of(packed.scales, rows).clamp_min(1)
+        offsets = None if packed.offsets is None else _rows_of(packed.offsets, rows)
         shape = (rows, scales.shape[1], packed.group)
         codes = order.argsort()[codes].view(shape)
         row_scale = torch.from_numpy(from_bfloat16(packed.row_scale)[:rows].copy())
@@ -109,8 +110,8 @@ class RoundedMatrix:
             codes=pack_codes(codes.astype(np.uint8), self.packed.bits, self.packed.group),
             row_scale=self.packed.row_scale,
             palette=self.palette.detach().round().clamp(-127, 127).numpy().astype(np.int8),
-            scales=_by_tile(scales.numpy().astype(np.uint8)),
-            offsets=None if offsets is None else _by_tile(offsets.detach().numpy().astype(np.int8)),
+            scales=by_tile(scales.numpy().astype(np.uint8)),
+            offsets=None if offsets is None else by_tile(offsets.detach().numpy().astype(np.int8)),
         )
 
 
@@ -208,14 +209,6 @@ def _wide(values: Any) -> Any:
     return values.astype(np.float32)
 
 
-def _by_row(groups: Any, rows: int) -> Tensor:
+def _rows_of(groups: Any, rows: int) -> Tensor:
     """(tiles, groups, 16) to float32, (rows, groups)."""
-    by_row = _wide(groups).transpose(0, 2, 1).reshape(-1, groups.shape[1])
-    return torch.from_numpy(by_row[:rows].copy())
-
-
-def _by_tile(groups: Any) -> Any:
-    """(rows, groups) to (tiles, groups, 16)."""
-    whole = np.zeros((tiles(groups.shape[0]) * 16, groups.shape[1]), groups.dtype)
-    whole[: groups.shape[0]] = groups
-    return np.ascontiguousarray(whole.reshape(-1, 16, groups.shape[1]).transpose(0, 2, 1))
+    return torch.from_numpy(by_row(groups)[:rows].copy())

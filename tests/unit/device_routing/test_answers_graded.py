@@ -5,11 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from stored_spans import root_span
 
 from device_agent.agent import AsyncAgent
 from device_agent.grades import grade
 from device_agent.remembering import Memory, experience_path
-from device_agent.traces import SpanRecord, TraceStore, traces_path
+from device_agent.traces import TraceStore, traces_path
 from lanai.cli.mount import run
 from lanai.errors import TraceError, UsageError
 from lanai.folders import Folders
@@ -82,15 +83,7 @@ def store(folders: Folders, decision: Decision):
 
 
 def _save(store: TraceStore, trace_id: str, decision: Decision) -> None:
-    root = SpanRecord(
-        trace_id=trace_id,
-        span_id="00f067aa0ba902b7",
-        parent_id=None,
-        name="lanai.request",
-        start_ns=1,
-        end_ns=2,
-        attributes={},
-    )
+    root = root_span(trace_id)
     store.save([root], decision=decision.to_json_dict())
 
 

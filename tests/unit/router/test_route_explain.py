@@ -3,8 +3,9 @@
 import json
 
 import pytest
+from stored_spans import root_span
 
-from device_agent.traces import SpanRecord, TraceStore, traces_path
+from device_agent.traces import TraceStore, traces_path
 from lanai.cli.mount import run
 from lanai.folders import Folders
 from router import Decision, Router
@@ -24,15 +25,7 @@ def stored(decision, tmp_path, monkeypatch):
     """The decision in this user's trace store."""
     monkeypatch.setenv("LANAI_HOME", str(tmp_path))
     store = TraceStore.open(traces_path(Folders.standard()))
-    root = SpanRecord(
-        trace_id=TRACE_ID,
-        span_id="00f067aa0ba902b7",
-        parent_id=None,
-        name="lanai.request",
-        start_ns=1,
-        end_ns=2,
-        attributes={},
-    )
+    root = root_span(TRACE_ID)
     store.save([root], decision=decision.to_json_dict())
     store.close()
     return decision

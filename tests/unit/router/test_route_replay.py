@@ -4,8 +4,9 @@ import dataclasses
 import json
 
 import pytest
+from stored_spans import root_span
 
-from device_agent.traces import SpanRecord, TraceStore, traces_path
+from device_agent.traces import TraceStore, traces_path
 from lanai.cli.mount import run
 from lanai.folders import Folders
 from router import DataClass, Mode, Router
@@ -105,15 +106,7 @@ def test_the_command_reads_the_trace_store(decided, tmp_path, monkeypatch, capsy
     monkeypatch.setenv("LANAI_HOME", str(tmp_path))
     store = TraceStore.open(traces_path(Folders.standard()))
     for trace_id, decision in decided:
-        span = SpanRecord(
-            trace_id=trace_id,
-            span_id="00f067aa0ba902b7",
-            parent_id=None,
-            name="lanai.request",
-            start_ns=1,
-            end_ns=2,
-            attributes={},
-        )
+        span = root_span(trace_id)
         store.save([span], decision=decision.to_json_dict())
     store.close()
     assert run(["route", "replay", "--json"]) == 0
@@ -150,15 +143,7 @@ def test_records_that_cannot_be_replayed_are_counted(decided, tmp_path, monkeypa
     _, decision = decided[0]
     damaged = decision.to_json_dict() | {"reason": "felt_like_it"}
     for row, record in enumerate((decision.to_json_dict(), damaged, None)):
-        span = SpanRecord(
-            trace_id=f"{row:032x}",
-            span_id="00f067aa0ba902b7",
-            parent_id=None,
-            name="lanai.request",
-            start_ns=1,
-            end_ns=2,
-            attributes={},
-        )
+        span = root_span(f"{row:032x}")
         store.save([span], decision=record)
     store.close()
     assert run(["route", "replay", "--json"]) == 0

@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from stored_spans import root_span
 
-from device_agent.traces import SpanRecord, TraceStore, traces_path
+from device_agent.traces import TraceStore, traces_path
 from lanai.cli.mount import run
 from lanai.errors import ConfigError, RouteError
 from lanai.folders import Folders
@@ -145,15 +146,7 @@ def test_a_shadow_is_read_back_and_shown(
     stored = json.loads(json.dumps(decision.to_json_dict(), allow_nan=False))
     assert Decision.from_json_dict(stored) == decision
     store = TraceStore.open(traces_path(Folders.standard()))
-    root = SpanRecord(
-        trace_id=TRACE_ID,
-        span_id="00f067aa0ba902b7",
-        parent_id=None,
-        name="lanai.request",
-        start_ns=1,
-        end_ns=2,
-        attributes={},
-    )
+    root = root_span(TRACE_ID)
     store.save([root], decision=stored)
     store.close()
     assert run(["trace", "show", TRACE_ID]) == 0

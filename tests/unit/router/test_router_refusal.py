@@ -3,8 +3,9 @@
 import json
 
 import pytest
+from stored_spans import root_span
 
-from device_agent.traces import SpanRecord, TraceStore, traces_path
+from device_agent.traces import TraceStore, traces_path
 from lanai.cli.mount import run
 from lanai.errors import NoRoute, RouteError
 from lanai.folders import Folders
@@ -56,15 +57,7 @@ def test_the_commands_tell_it(refused, tmp_path, monkeypatch, capsys):
     """`route explain` in sentences; `trace list`, `trace show` and `route replay` go on with it."""
     monkeypatch.setenv("LANAI_HOME", str(tmp_path))
     store = TraceStore.open(traces_path(Folders.standard()))
-    root = SpanRecord(
-        trace_id=TRACE_ID,
-        span_id="00f067aa0ba902b7",
-        parent_id=None,
-        name="lanai.request",
-        start_ns=1,
-        end_ns=2,
-        attributes={},
-    )
+    root = root_span(TRACE_ID)
     store.save([root], error="no_route", decision=refused.ended(TRACE_ID).to_json_dict())
     store.close()
     assert run(["route", "explain", TRACE_ID[:6]]) == 0
