@@ -1,19 +1,19 @@
 """``lanai bench isolation``: what a process for each request costs, against one process for all.
 
-Two nodes of one configuration: the tree of processes, and the same code in one process. Each has an
-engine of its own with the same model. Sealed requests go to their ports in turn, so that both meet
-the same machine; who is started and who is asked first takes turns too.
+Two nodes of one configuration: the tree of processes, and the same code in one process, both over
+one engine process: the tree's, confined. Sealed requests go to their ports in turn, so that both
+meet the same machine and the same engine; who is asked first takes turns too.
 
-Both are started several times. Something of a start, perhaps where its memory happens to lie, makes
-an engine faster or slower for its life: two starts of the very same engine differ by 5 ms in 200
-(standard deviation of nine pairs), as much as is looked for here. The intervals count a start as
-one draw.
+With ``--own-engines`` each has an engine of its own, one confined, one plain. Then something of a
+start, perhaps where its memory happens to lie, is in the figures: two starts of the very same
+engine differ by 5 ms in 200 (standard deviation of nine pairs), as much as is looked for here. So
+there are several starts in either case, and the intervals count a start as one draw.
 
 1. Time to first text: one request at a time, in turn. Between two of them both nodes come to rest,
    so that what one does after its answer is in nobody's time.
 2. Throughput: several at once, one node's round after the other's, with the same rest between.
 
-``--control`` has the one process measured against itself: what is found where nothing differs.
+``--control`` has one process measured against another: what is found where nothing differs.
 """
 
 import asyncio
@@ -47,6 +47,7 @@ REST_S: Final = 1.5
 COUNT: Final = click.IntRange(min=1)
 TREE: Final = "cloud_node.node"
 ONE: Final = "bench.unsafe_one_process"
+SHARED: Final = "bench.unsafe_shared_engine"
 
 Groups = list[list[float]]
 """Values by start."""
@@ -61,12 +62,8 @@ class Plan:
     rounds: int
     streams: int
     tokens: int
+    own_engines: bool
     control: bool
-
-    @property
-    def modules(self) -> tuple[str, str]:
-        """What is compared: the first with the second."""
-        return (ONE if self.control else TREE), ONE
 
 
 @click.command()
@@ -82,7 +79,8 @@ class Plan:
 @click.option(
     "--rounds", type=COUNT, default=12, show_default=True, help="repeats of the throughput"
 )
-@click.option("--control", is_flag=True, help="one process against itself")
+@click.option("--own-engines", is_flag=True, help="an engine for each node, with its luck")
+@click.option("--control", is_flag=True, help="one process against another")
 @json_option
 def isolation(model: str | None, as_json: bool, **counts: Any) -> None:
     """A process for each request against one for all."""
@@ -108,6 +106,7 @@ async def _measure(folder: Path, model: Path, plan: Plan) -> dict[str, Any]:
     ratios = [[t / o for t, o in pairs] for pairs in rates]
     return {
         "model": model.name,
+        "own_engines": plan.own_engines,
         "control": plan.control,
         "starts": plan.starts,
         **_first_figures(firsts),
@@ -142,12 +141,19 @@ def _first_figures(firsts: list[list[tuple[Asked, Asked]]]) -> dict[str, Any]:
 async def _both(
     host: UnsafeHost, folder: Path, plan: Plan, start: int
 ) -> AsyncIterator[tuple[Target, Target]]:
-    """Of odd starts the second is there first."""
+    """What is compared: the first with the second."""
+    if not plan.own_engines:
+        async with started(host, folder, f"{start}", SHARED) as nodes:
+            yield nodes["twin" if plan.control else ""], nodes["one"]
+        return
+    modules = (ONE if plan.control else TREE), ONE
     async with AsyncExitStack() as closing:
         found = {}
+        # Of odd starts the second is there first.
         for at in (0, 1) if start % 2 == 0 else (1, 0):
-            name, module = f"{start}-{at}", plan.modules[at]
-            found[at] = await closing.enter_async_context(started(host, folder, name, module))
+            name = f"{start}-{at}"
+            nodes = await closing.enter_async_context(started(host, folder, name, modules[at]))
+            found[at] = nodes[""]
         yield found[0], found[1]
 
 

@@ -5,7 +5,7 @@ import json
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -60,8 +60,13 @@ class Target:
 
 
 @asynccontextmanager
-async def started(host: UnsafeHost, folder: Path, name: str, module: str) -> AsyncIterator[Target]:
-    """A node of ``module``, until the block ends. Raises ``RuntimeError`` with its log."""
+async def started(
+    host: UnsafeHost, folder: Path, name: str, module: str
+) -> AsyncIterator[dict[str, Target]]:
+    """The nodes that a process of ``module`` says it has, until the block ends.
+
+    Raises ``RuntimeError`` with its log. The node of the plain ready line has the name "".
+    """
     config = host.config.model_copy(update={"name": name}).write(folder / f"{name}.json")
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", module, "--config", str(config)),
@@ -69,14 +74,21 @@ async def started(host: UnsafeHost, folder: Path, name: str, module: str) -> Asy
         stderr=(folder / f"{name}.log").open("wb"),
     )
     try:
-        async with asyncio.timeout(START_S):
+        async with asyncio.timeout(START_S), AsyncExitStack() as closing:
             if process.stdout is None or not (line := await process.stdout.readline()):
                 raise RuntimeError((folder / f"{name}.log").read_text())
-        ready = json.loads(line)
-        node = (await host.announced())[bytes.fromhex(ready["node_id"])]
-        pinned = certificate_pem(node.tls_certificate)
-        async with open_channel(ready["address"], pinned) as channel:
-            yield Target(node=node, stub=node_pb2_grpc.NodeStub(channel))
+            ready = json.loads(line)
+            announced = await host.announced()
+            targets = {}
+            for key in (key for key in ready if key.endswith("address")):
+                label = key.removesuffix("address")
+                node = announced[bytes.fromhex(ready[f"{label}node_id"])]
+                opened = open_channel(ready[key], certificate_pem(node.tls_certificate))
+                channel = await closing.enter_async_context(opened)
+                targets[label.rstrip("_")] = Target(node=node, stub=node_pb2_grpc.NodeStub(channel))
+            channels = closing.pop_all()
+        async with channels:
+            yield targets
     finally:
         process.terminate()
         await process.wait()

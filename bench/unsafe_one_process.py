@@ -4,6 +4,8 @@ Front, key and text in one process, as a usual server has them; the engine is a 
 same configuration, store, log, envelope and port as a node's. Nothing of the product imports this.
 """
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -26,16 +28,30 @@ from cloud_node.tree.worker import Room
 from inference.process import ProcessEngine
 from inference.text import load_text_model
 
+__all__ = ["one_process"]
+
 
 async def run(config: NodeConfig, service: Service) -> None:
     """Serve until told to stop."""
-    release = measure_release(config)
-    folder = Path(config.model_folder)
     engine = await ProcessEngine.start(
-        folder, context_tokens=config.context_tokens, threads=config.threads
+        Path(config.model_folder), context_tokens=config.context_tokens, threads=config.threads
     )
+    try:
+        async with one_process(config, service, engine) as node:
+            service.ready(node.epoch.address, node_id=node.epoch.keys.node_id.hex())
+            await node.serve(service.stopping)
+    finally:
+        await engine.close()
+
+
+@asynccontextmanager
+async def one_process(
+    config: NodeConfig, service: Service, engine: ProcessEngine
+) -> AsyncIterator[Node]:
+    """A node of this process, announced, until the block ends. ``engine`` stays the caller's."""
+    release = measure_release(config)
     room = Room(
-        text=load_text_model(folder),
+        text=load_text_model(Path(config.model_folder)),
         model=config.model_name,
         context_tokens=config.context_tokens,
         timeout_s=config.request_timeout_s,
@@ -60,11 +76,9 @@ async def run(config: NodeConfig, service: Service) -> None:
     node = Node(plan, log, refresh_s=config.proof_refresh_s, drain_s=config.drain_s)
     try:
         await node.start()
-        service.ready(node.epoch.address, node_id=node.epoch.keys.node_id.hex())
-        await node.serve(service.stopping)
+        yield node
     finally:
         await node.close()
-        await engine.close()
 
 
 if __name__ == "__main__":
