@@ -5,34 +5,23 @@ connection before the first request that may leave.
 """
 
 import asyncio
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from device_agent.assembling import open_tracing, runtime_of
 from device_agent.availability import Availability
 from device_agent.departure import Approve, Departure, Redact
-from device_agent.enrolled import EnrolledCloud
-from device_agent.external import External, configured_endpoint
 from device_agent.given import consent_of, hook, text_of, word_of
 from device_agent.grades import grade
 from device_agent.guardrails import Guardrails, guardrails_of
-from device_agent.ledger import Ledger, ledger_path
-from device_agent.local import Device
-from device_agent.places import Places
-from device_agent.remembering import Memory, experience_path
-from device_agent.routing import installed_device, router_of
+from device_agent.ledger import Ledger
 from device_agent.runtime import Runtime
-from device_agent.sensitive import PatternDetector
 from device_agent.session import AsyncSession, Overflow
-from device_agent.surroundings import LinuxSurroundings, Surroundings
-from device_agent.traces import TraceStore, traces_path
-from device_agent.tracing import Tracing
-from lanai.errors import LanaiError, TraceError
+from device_agent.surroundings import Surroundings
 from lanai.folders import Folders
 from lanai.settings import Settings
 from router import DataClass, Decision, Mode
 from router.recorded import Graded
-from trust.updates import TrustRootStore
 
 __all__ = ["AsyncAgent", "open_tracing"]
 
@@ -62,26 +51,7 @@ class AsyncAgent:
         """
         folders = folders or Folders.standard()
         settings = Settings.load(flags=flags, folders=folders).settings
-        loader = installed_device(settings, folders)
-        runtime = Runtime(
-            device=Device(loader, context_tokens=settings.device_context_tokens),
-            cloud=_enrolled(folders, settings),
-            router=router_of(settings, folders),
-            ledger=Ledger(
-                ledger_path(folders),
-                keep_days=settings.ledger_keep_days,
-                keep_content=settings.ledger_keep_content,
-            ),
-            tracing=open_tracing(traces_path(folders), keep_days=settings.trace_keep_days),
-            cloud_timeout_s=settings.cloud_timeout_s,
-            cloud_stream_shape=settings.cloud_stream_shape,
-            memory=Memory(experience_path(folders)),
-            surroundings=surroundings or LinuxSurroundings(cloud_is_here=_cloud_is_here(folders)),
-            detector=PatternDetector(),
-            external=_external(settings),
-            places=Places(settings.max_concurrent_requests, wait_s=settings.concurrency_wait_s),
-        )
-        return cls(runtime, settings)
+        return cls(runtime_of(settings, folders, surroundings), settings)
 
     async def __aenter__(self) -> Self:
         return self
@@ -184,40 +154,3 @@ class AsyncAgent:
         return await asyncio.to_thread(
             grade, runtime.tracing.store, runtime.memory, runtime.router, trace_id, graded
         )
-
-
-def open_tracing(path: Path, *, keep_days: int) -> Tracing:
-    """A store that cannot be opened costs traces, never answers."""
-    try:
-        return Tracing(TraceStore.open(path), keep_days=keep_days)
-    except TraceError as error:
-        return Tracing(None, why=error.message)
-
-
-def _cloud_is_here(folders: Folders) -> bool:
-    """Is the enrolled cluster on this machine, so that it needs no network?"""
-    try:
-        root = TrustRootStore.of(folders.state).current()
-    except LanaiError:
-        return False
-    return root is not None and root.relay.is_loopback
-
-
-def _external(settings: Settings) -> External | None:
-    """The endpoint outside, where one is configured. Nothing is opened yet."""
-    endpoint = configured_endpoint(settings)
-    if endpoint is None:
-        return None
-    from device_agent.external.client import HttpExternal
-
-    return HttpExternal(endpoint)
-
-
-def _enrolled(folders: Folders, settings: Settings) -> EnrolledCloud:
-    """The enrolled cluster. An enrolment that cannot be used costs the cloud, never the device."""
-    from device_agent.cloud import UpdatingCloud
-
-    try:
-        return EnrolledCloud(UpdatingCloud.enrolled(folders, settings))
-    except LanaiError as error:
-        return EnrolledCloud(None, refused=error)

@@ -30,6 +30,15 @@ class Folders:
     def adapters(self) -> Path:
         return self.models.parent / "adapters"
 
+    @property
+    def may_be_enrolled(self) -> bool:
+        """False where `trust.updates.TrustRootStore` never kept anything; asked before `trust` is
+        loaded at all. What cannot be looked at may be there: who reads it says what is wrong."""
+        try:
+            return (self.state / "trust").exists()
+        except OSError:
+            return True
+
     @classmethod
     def standard(cls, environ: Mapping[str, str] = os.environ) -> "Folders":
         """Folders of this user; nothing is created here."""

@@ -4,14 +4,19 @@ Belongs to the text side: a schema, a tool or a call is content, and reaches no 
 given a bitmask for each step. Trusts nothing in a schema or pattern: sizes, depth and the cost of
 each step are bounded. Refuses what it cannot enforce; a keyword is never ignored.
 
-Importing this loads no llguidance; ``Guide.of`` does.
+Importing this loads no llguidance and no tokenizer; ``Guide.of`` does.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from inference.guided.checking import FormCheck, check_request
-from inference.guided.constraint import GrammarConstraint
 from inference.guided.forms import Choices, JsonSchema, OutputForm, Regex
-from inference.guided.guide import Guide, GuidedAnswer, plain_answer
-from inference.guided.reader import AnswerReader
+
+if TYPE_CHECKING:
+    from inference.guided.constraint import GrammarConstraint
+    from inference.guided.guide import Guide, GuidedAnswer, plain_answer
+    from inference.guided.reader import AnswerReader
 
 __all__ = [
     "AnswerReader",
@@ -26,3 +31,21 @@ __all__ = [
     "check_request",
     "plain_answer",
 ]
+
+_HOME = {
+    "AnswerReader": "inference.guided.reader",
+    "GrammarConstraint": "inference.guided.constraint",
+    "Guide": "inference.guided.guide",
+    "GuidedAnswer": "inference.guided.guide",
+    "plain_answer": "inference.guided.guide",
+}
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """What needs a model's text side comes with the first model: apps import forms."""
+        home = _HOME.get(name)
+        if home is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(home), name)

