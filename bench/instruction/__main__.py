@@ -17,7 +17,7 @@ from lanai.folders import Folders
 from lanai.settings import Settings
 
 SEED = 1
-SUMS = 450
+SUMS = 900
 REQUESTS = 1100
 
 _file = click.Path(path_type=Path, dir_okay=False)

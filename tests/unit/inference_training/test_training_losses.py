@@ -1,5 +1,6 @@
 """Losses and their slopes, against plain torch and against differences."""
 
+import pytest
 import torch
 from torch.nn import functional
 
@@ -102,3 +103,20 @@ def assert_slopes(found: list[torch.Tensor | None], wanted: tuple[torch.Tensor, 
     for mine, theirs in zip(found, wanted, strict=True):
         assert mine is not None
         assert torch.allclose(mine, theirs, atol=1e-5, rtol=1e-3)
+
+
+def test_a_head_in_pieces_is_the_whole_head(
+    tiny_packed: TrainableDecoder, pair: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However few rows are judged at a time, the loss and its slopes are the same."""
+    found = []
+    for rows in (2, 1000):
+        monkeypatch.setattr("inference.training.losses.LOGITS_AT_ONCE", 1)
+        monkeypatch.setattr("inference.training.losses.LEAST_ROWS", rows)
+        changes = drawn_changes(tiny_packed)
+        measured = AnswerLoss()(tiny_packed, changes, pair, backward=True)
+        assert measured.rows > 2
+        found.append((measured.total, [parameter.grad for parameter in changes.parameters()]))
+    (pieces, slopes), (whole, wanted) = found
+    assert abs(pieces - whole) < 1e-4
+    assert_slopes(slopes, tuple(slope for slope in wanted if slope is not None))
