@@ -22,6 +22,7 @@ from cloud_node.events import Component, EventLog
 from cloud_node.identity import open_channel
 from cloud_node.intake import Intake
 from cloud_node.listening import ListenConfig, serve
+from cloud_node.onward import frames_of
 from cloud_node.refusals import refusing
 from cloud_node.service import PinnedEndpoint, Service, ServiceConfig, main
 from lanai.errors import CloudRefused, RefusalCode
@@ -110,15 +111,14 @@ class RelayService(stubs.RelayServicer):
         allowance = _Allowance(self._config.max_request_bytes)
         call = self._gateway.Exchange(_rebuilt(frames, allowance), timeout=self._config.timeout_s)
         try:
-            async for frame in call:
-                yield Opaque(payload=frame.payload)
+            async with aclosing(frames_of(call)) as answer:
+                async for frame in answer:
+                    yield Opaque(payload=frame.payload)
         except asyncio.CancelledError:
             # gRPC cancels the call when the frames it is fed raise; tell that from a lost device.
             if allowance.left < 0:
                 raise _too_large() from None
             raise
-        finally:
-            call.cancel()
 
 
 async def _rebuilt(frames: Intake[Opaque], allowance: _Allowance) -> AsyncIterator[Opaque]:

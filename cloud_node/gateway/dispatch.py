@@ -14,6 +14,7 @@ from typing import Final
 from grpc import aio
 
 from cloud_node.gateway.roster import NodeEntry
+from cloud_node.onward import frames_of
 from cloud_node.refusals import refusal_of
 from lanai.errors import CloudRefused, RefusalCode
 from protos.lanai.v1alpha import node_pb2
@@ -68,9 +69,10 @@ async def _ask(
         # 3
         begun = False
         try:
-            async for frame in call:
-                begun = True
-                yield frame
+            async with aclosing(frames_of(call)) as answer:
+                async for frame in answer:
+                    begun = True
+                    yield frame
         except aio.AioRpcError as error:
             refusal = refusal_of(error)
             if not begun and refusal in _BEFORE_BURN:
