@@ -1,8 +1,9 @@
 """The local trace store: spans and decisions of past requests, in one SQLite file. No content.
 
 One transaction per request, write-ahead log, synchronous writes: after ``kill -9`` or power loss
-the store opens and holds every request whose ``save`` returned. The schema carries a version; a
-file of a newer version, or no database at all, is a ``TraceError`` and is left untouched.
+the store opens and holds every request whose ``save`` returned. A file of a newer version, or no
+database at all, is a ``TraceError`` and is left untouched (``trace_schema``). Which requests are
+old is told by the store's own clock (``retention``), never by when a span says that it began.
 """
 
 import json
@@ -13,25 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from device_agent.retention import ReckonedClock, WallReading
+from device_agent.trace_schema import prepare
 from lanai.errors import TraceError
 from lanai.folders import Folders, private_folder
 
 __all__ = ["SpanRecord", "TraceRecord", "TraceStore", "traces_path"]
 
-SCHEMA_VERSION = 1
 KEEP_TRACES = 10_000
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS traces (
-    trace_id TEXT PRIMARY KEY, started_ns INTEGER NOT NULL, duration_ns INTEGER NOT NULL,
-    spans INTEGER NOT NULL, error TEXT, decision TEXT
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS traces_by_start ON traces (started_ns);
-CREATE TABLE IF NOT EXISTS spans (
-    trace_id TEXT NOT NULL, span_id TEXT NOT NULL, parent_id TEXT, name TEXT NOT NULL,
-    start_ns INTEGER NOT NULL, end_ns INTEGER NOT NULL, attributes TEXT NOT NULL,
-    PRIMARY KEY (trace_id, span_id)
-) WITHOUT ROWID;
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +74,7 @@ class TraceStore:
             path.touch(mode=0o600)
             connection = sqlite3.connect(path, timeout=5.0, check_same_thread=False)
             try:
-                _prepare(connection, path)
+                prepare(connection, path)
             except BaseException:
                 connection.close()
                 raise
@@ -99,8 +89,13 @@ class TraceStore:
         error: str | None = None,
         decision: Mapping[str, Any] | None = None,
         keep: int = KEEP_TRACES,
-    ) -> None:
-        """Write one request whole, and drop all but the newest ``keep``."""
+        reading: WallReading | None = None,
+    ) -> int:
+        """Write one request whole, and drop all but the newest ``keep``.
+
+        Return when that was by the store's own clock, which goes on by ``reading``; without one the
+        moment is the request's start.
+        """
         root = next(span for span in spans if span.parent_id is None)
         row = (
             root.trace_id,
@@ -111,11 +106,13 @@ class TraceStore:
             None if decision is None else json.dumps(decision, allow_nan=False),
         )
         with self._transaction("write") as connection:
-            connection.execute("INSERT INTO traces VALUES (?, ?, ?, ?, ?, ?)", row)
+            stored_ns = root.start_ns if reading is None else _gone_on(connection, reading)
+            connection.execute("INSERT INTO traces VALUES (?, ?, ?, ?, ?, ?, ?)", (*row, stored_ns))
             connection.executemany(
                 "INSERT INTO spans VALUES (?, ?, ?, ?, ?, ?, ?)", map(_span_row, spans)
             )
             _prune(connection, keep)
+        return stored_ns
 
     def amend(self, trace_id: str, decision: Mapping[str, Any]) -> None:
         """Put another record in the place of a request's decision. Whole ids only."""
@@ -124,8 +121,8 @@ class TraceStore:
             connection.execute("UPDATE traces SET decision = ? WHERE trace_id = ?", row)
 
     def prune(self, keep: int = KEEP_TRACES, *, before_ns: int = 0) -> int:
-        """Drop all but the newest ``keep`` requests, and those begun before ``before_ns`` (since
-        1970); return how many went."""
+        """Drop all but the newest ``keep`` requests, and those stored before ``before_ns`` by the
+        store's own clock; return how many went."""
         with self._transaction("prune") as connection:
             return _prune(connection, keep) + _prune_before(connection, before_ns)
 
@@ -133,7 +130,7 @@ class TraceStore:
         """The newest first."""
         with self._transaction("read") as connection:
             rows = connection.execute(
-                "SELECT * FROM traces ORDER BY started_ns DESC LIMIT ?", (limit,)
+                "SELECT * FROM traces ORDER BY stored_ns DESC, started_ns DESC LIMIT ?", (limit,)
             ).fetchall()
         return tuple(map(_trace, rows))
 
@@ -172,7 +169,11 @@ class TraceStore:
         with self._transaction("check") as connection:
             said = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
             count = connection.execute("SELECT count(*) FROM traces").fetchone()[0]
-        return said == "ok", f"{count} traces" if said == "ok" else "damaged"
+            clock = _clock(connection)
+        if said != "ok":
+            return False, "damaged"
+        jumps = clock.jumps if clock else 0
+        return True, f"{count} traces" + (f", the clock jumped (times: {jumps})" if jumps else "")
 
     def close(self) -> None:
         with self._lock:
@@ -210,32 +211,35 @@ class _Transaction:
             raise _failed(self._what, self._path, error) from None
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > SCHEMA_VERSION:
-        raise TraceError(
-            f"{path.name} was written by a newer version (schema {version})",
-            hint=f"update lanai, or move {path} away",
-        )
-    if version < SCHEMA_VERSION:
-        # One script, one transaction: a crash leaves either version 0 or the whole schema.
-        connection.executescript(
-            f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-        )
+def _clock(connection: sqlite3.Connection) -> ReckonedClock | None:
+    row = connection.execute("SELECT state FROM clock").fetchone()
+    return None if row is None else ReckonedClock.from_json(row[0])
+
+
+def _gone_on(connection: sqlite3.Connection, reading: WallReading) -> int:
+    """The store's clock after ``reading``, written down. It begins at the newest trace."""
+    connection.execute("BEGIN IMMEDIATE")  # before it is read: another process may store, too
+    clock = _clock(connection)
+    if clock is None:
+        sql = "SELECT max(stored_ns) FROM traces WHERE stored_ns <= ?"
+        newest = connection.execute(sql, (reading.wall_ns,)).fetchone()[0]
+        clock = ReckonedClock.begun(newest, reading)
+    clock = clock.after(reading)
+    connection.execute("INSERT OR REPLACE INTO clock VALUES (1, ?)", (clock.to_json(),))
+    return clock.now_ns
 
 
 def _prune(connection: sqlite3.Connection, keep: int) -> int:
-    old = "SELECT trace_id FROM traces ORDER BY started_ns DESC LIMIT -1 OFFSET ?"
+    order = "stored_ns DESC, started_ns DESC"
+    old = f"SELECT trace_id FROM traces ORDER BY {order} LIMIT -1 OFFSET ?"  # noqa: S608  constants
     connection.execute(f"DELETE FROM spans WHERE trace_id IN ({old})", (keep,))  # noqa: S608  constants
     return connection.execute(f"DELETE FROM traces WHERE trace_id IN ({old})", (keep,)).rowcount  # noqa: S608
 
 
 def _prune_before(connection: sqlite3.Connection, before_ns: int) -> int:
-    old = "SELECT trace_id FROM traces WHERE started_ns < ?"
+    old = "SELECT trace_id FROM traces WHERE stored_ns < ?"
     connection.execute(f"DELETE FROM spans WHERE trace_id IN ({old})", (before_ns,))  # noqa: S608  constants
-    return connection.execute("DELETE FROM traces WHERE started_ns < ?", (before_ns,)).rowcount
+    return connection.execute("DELETE FROM traces WHERE stored_ns < ?", (before_ns,)).rowcount
 
 
 def _span_row(span: SpanRecord) -> tuple[Any, ...]:

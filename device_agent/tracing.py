@@ -24,6 +24,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import Span as OtelSpan
 from opentelemetry.trace import format_span_id, format_trace_id, set_span_in_context
 
+from device_agent.retention import DAY, WallReading, read_clocks
 from device_agent.traces import SpanRecord, TraceStore
 from lanai import __version__
 from lanai.errors import LanaiError, TraceError
@@ -37,7 +38,6 @@ OTLP_ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRAC
 IDENTIFIER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@+-]{0,127}")
 WITHHELD: Final = "withheld"
 PRUNE_EVERY: Final = 256
-DAY_NS: Final = 24 * 3600 * 10**9
 
 AttributeValue = str | int | float | bool
 
@@ -46,7 +46,8 @@ class Tracing:
     """Makes request traces and stores them. Without a ``store`` each one is counted as lost.
 
     Those older than ``keep_days`` are dropped with the first that is stored, and with every
-    ``PRUNE_EVERY`` after it. A wall clock that jumps ahead drops more; never a request fails.
+    ``PRUNE_EVERY`` after it. Age is told by the store's own clock: a wall clock that jumps drops
+    nothing, and is counted (`lanai doctor` says how often).
     """
 
     def __init__(
@@ -55,14 +56,14 @@ class Tracing:
         *,
         why: str = "there is no trace store",
         keep_days: int | None = None,
-        clock_ns: Callable[[], int] = time.time_ns,
+        clocks: Callable[[], WallReading] = read_clocks,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         self.store = store
         self._why = why
         self.lost = 0
         self._keep_days = keep_days
-        self._clock_ns = clock_ns
+        self._clocks = clocks
         self._turns = itertools.count()
         self._collector = _Collector()
         self._provider = TracerProvider(
@@ -84,16 +85,16 @@ class Tracing:
         if self.store is None:
             return self._count_loss(self._why)
         try:
-            self.store.save(spans, error=error, decision=decision)
+            now_ns = self.store.save(spans, error=error, decision=decision, reading=self._clocks())
         except TraceError as fault:
             return self._count_loss(fault.message)
-        return self._drop_old(self.store)
+        return self._drop_old(self.store, now_ns)
 
-    def _drop_old(self, store: TraceStore) -> None:
+    def _drop_old(self, store: TraceStore, now_ns: int) -> None:
         if self._keep_days is None or next(self._turns) % PRUNE_EVERY:
             return
         try:
-            store.prune(before_ns=self._clock_ns() - self._keep_days * DAY_NS)
+            store.prune(before_ns=now_ns - self._keep_days * DAY)
         except TraceError as fault:
             log.warning("old traces were not dropped: %s", fault.message)
 

@@ -50,16 +50,6 @@ async def test_a_damaged_file_is_left_alone_and_requests_run(make_bench, tmp_pat
     assert broken.read_bytes() == b"not a database, " * 100
 
 
-async def test_a_wall_clock_that_jumps_costs_no_request(make_bench, tmp_path: Path) -> None:
-    """Ahead by a century, or back to 1970: old traces may go, the answer does not."""
-    for number, now_ns in enumerate((2**62, 0)):
-        store = TraceStore.open(tmp_path / str(number) / "traces.sqlite")
-        tracing = Tracing(store, environ={}, keep_days=1, clock_ns=lambda now=now_ns: now)
-        await tracing.request().finish()
-        assert tracing.lost == 0
-        tracing.close()
-
-
 def test_a_foreign_database_is_not_taken_over(tmp_path: Path) -> None:
     """A file of another program stays as it is."""
     path = tmp_path / "traces.sqlite"

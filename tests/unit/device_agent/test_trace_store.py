@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from device_agent.retention import DAY, WallReading
 from device_agent.traces import SpanRecord, TraceStore
 from device_agent.tracing import PRUNE_EVERY, Tracing
 from lanai.errors import TraceError
@@ -84,7 +85,10 @@ def test_old_traces_are_dropped_by_age(store) -> None:
 
 async def test_age_is_kept_with_the_first_trace_and_some_later_ones(store) -> None:
     """Not with each: a trace that is too old goes at the next turn."""
-    tracing = Tracing(store, environ={}, keep_days=30)
+    now = WallReading(wall_ns=100 * DAY, boot="one", up_ns=0)
+    store.save(spans("f" * 32, start_ns=100 * DAY), reading=now)
+    tracing = Tracing(store, environ={}, keep_days=30, clocks=lambda: now)
+    store.prune(0)
     for turn in range(PRUNE_EVERY + 1):
         if turn in (0, 1):
             store.save(spans(f"{turn:032x}"))
