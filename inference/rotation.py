@@ -2,12 +2,16 @@
 
 import math
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from inference.architectures.config import Rope
 
-__all__ = ["RotationTable"]
+__all__ = ["RotationTable", "rotation"]
+
+Floats = NDArray[np.float32]
 
 
 class RotationTable:
@@ -23,13 +27,12 @@ class RotationTable:
         factors: Tensor | None = None,
     ) -> None:
         """``factors`` divide the frequencies, shape (head width / 2,): GGUF's form of scaling."""
-        frequencies = _frequencies(rope, head_width)
-        if factors is not None:
-            frequencies = frequencies / factors
-        angles = torch.outer(torch.arange(positions).float(), frequencies)
-        self._cosine = torch.cat([angles.cos(), angles.cos()], -1).to(dtype)[:, None]
+        divided = None if factors is None else factors.numpy()
+        tables = rotation(rope, head_width, positions, factors=divided)
+        cosine, sine = (torch.from_numpy(table) for table in tables)
+        self._cosine = torch.cat([cosine, cosine], -1).to(dtype)[:, None]
         # The sign of the half that is swapped in is folded into the sine.
-        self._sine = torch.cat([-angles.sin(), angles.sin()], -1).to(dtype)[:, None]
+        self._sine = torch.cat([-sine, sine], -1).to(dtype)[:, None]
 
     def to(self, device: torch.device) -> "RotationTable":
         self._cosine, self._sine = self._cosine.to(device), self._sine.to(device)
@@ -56,15 +59,33 @@ def _rotated(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     return torch.addcmul(x * cosine, swapped, sine)
 
 
-def _frequencies(rope: Rope, head_width: int) -> Tensor:
-    """Radians by position, float32, shape (head width / 2,)."""
-    exponents = torch.arange(0, head_width, 2).float() / head_width
-    base = 1 / rope.theta**exponents
+def rotation(
+    rope: Rope, head_width: int, positions: int, *, factors: Floats | None = None
+) -> tuple[Floats, Floats]:
+    """Cosine and sine, float32, (positions, head width / 2) each; ``factors`` as above.
+
+    Without torch, whose first few operations alone bring 7 MB of its code into memory.
+    """
+    frequencies = _frequencies(rope, head_width)
+    if factors is not None:
+        frequencies = frequencies / factors
+    angles = np.outer(np.arange(positions, dtype=np.float32), frequencies).astype(np.float64)
+    return np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
+
+
+def _frequencies(rope: Rope, head_width: int) -> Floats:
+    """Radians by position, (head width / 2,)."""
+    exponents = np.arange(0, head_width, 2, dtype=np.float32) / np.float32(head_width)
+    base = 1 / np.float32(rope.theta) ** exponents
     if rope.low_frequency is None or rope.high_frequency is None:
-        return base / rope.factor
+        return _float32(base / rope.factor)
     # Llama 3: wavelengths beyond original/low are stretched, below original/high kept, and
     # blended between.
     turns = rope.original_context * base / (2 * math.pi)
     blend = (turns - rope.low_frequency) / (rope.high_frequency - rope.low_frequency)
-    kept = blend.clamp(0, 1)
-    return base * kept + base / rope.factor * (1 - kept)
+    kept = blend.clip(0, 1)
+    return _float32(base * kept + base / rope.factor * (1 - kept))
+
+
+def _float32(values: NDArray[np.floating]) -> Floats:
+    return values.astype(np.float32)

@@ -8,12 +8,13 @@ Plan of ``read_adapter``:
     5. every number is finite
 
 Nothing is allocated by a size that the file claims: tensors are views of the mapped file until
-their shapes are found right.
+their shapes are found right. Numbers become float32 pair by pair, when a pair is asked for: of a
+whole adapter they would take four times its file.
 """
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -96,25 +97,43 @@ def _check_digest(path: Path, manifest: AdapterManifest | None) -> None:
             raise damaged(f"{path} is not the file its manifest names")
 
 
-def _matrices(
-    mapped: SafetensorsMap, config: DecoderConfig, settings: PeftSettings
-) -> dict[str, LowRank]:
+def _matrices(mapped: SafetensorsMap, config: DecoderConfig, settings: PeftSettings) -> "_Pairs":
     shapes = matrix_shapes(config)
-    halves: dict[str, dict[str, NDArray[np.float32]]] = {}
+    halves: dict[str, dict[str, str]] = {}
     left = set(mapped.tensors)
     for key in [key for key in mapped.tensors if not key.endswith(_SCALE)]:
         matrix, half = _place(key)
         if matrix not in shapes:
             raise fault_error(AdapterFault.SHAPE, f"the base has no matrix {matrix!r}")
         rows, columns = shapes[matrix]
-        wanted = (settings.rank, columns) if half == "A" else (rows, settings.rank)
-        halves.setdefault(matrix, {})[half] = _values(mapped, key, wanted)  # 4, 5
+        _check_shape(
+            mapped, key, (settings.rank, columns) if half == "A" else (rows, settings.rank)
+        )
+        _values(mapped, key)  # 4, 5
+        halves.setdefault(matrix, {})[half] = key
         left -= {key, key + _SCALE}
     if left:
         raise damaged(f"{mapped.path} holds scales of no tensor")
     if not halves or any(len(pair) != 2 for pair in halves.values()):
         raise damaged(f"{mapped.path} does not hold whole pairs")
-    return {name: LowRank(a=pair["A"], b=pair["B"]) for name, pair in halves.items()}
+    return _Pairs(mapped, {name: (pair["A"], pair["B"]) for name, pair in halves.items()})
+
+
+class _Pairs(Mapping[str, LowRank]):
+    """Pairs of a mapped file, made anew whenever one is asked for. Raises as ``read_adapter``."""
+
+    def __init__(self, mapped: SafetensorsMap, keys: Mapping[str, tuple[str, str]]) -> None:
+        self._mapped, self._keys = mapped, keys
+
+    def __getitem__(self, name: str) -> LowRank:
+        a, b = self._keys[name]
+        return LowRank(a=_values(self._mapped, a), b=_values(self._mapped, b))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
 
 
 def _place(key: str) -> tuple[str, str]:
@@ -125,20 +144,25 @@ def _place(key: str) -> tuple[str, str]:
     return f"layers.{found[1]}.{MODULES[found[2]]}", found[3]
 
 
-def _values(mapped: SafetensorsMap, key: str, wanted: tuple[int, int]) -> NDArray[np.float32]:
-    tensor = mapped.tensors[key]
-    if tensor.shape != wanted:
+def _check_shape(mapped: SafetensorsMap, key: str, wanted: tuple[int, int]) -> None:
+    shape = mapped.tensors[key].shape
+    if shape != wanted:
         raise fault_error(
             AdapterFault.SHAPE,
-            f"{key[:100]} has shape {tensor.shape}, this model and the rank need {wanted}",
+            f"{key[:100]} has shape {shape}, this model and the rank need {wanted}",
         )
+
+
+def _values(mapped: SafetensorsMap, key: str) -> NDArray[np.float32]:
+    """A tensor of two dimensions as finite float32."""
+    tensor = mapped.tensors[key]
     match mapped.types[key]:
         case "F32" | "F16":
             values = tensor.astype(np.float32)
         case "BF16":
             values = from_bfloat16(tensor)
         case "I8":
-            values = tensor * _scale(mapped, key, wanted[0])[:, None]
+            values = tensor * _scale(mapped, key, tensor.shape[0])[:, None]
         case other:
             raise damaged(f"{key[:100]} is of type {other}")
     if not np.isfinite(values).all():

@@ -3,7 +3,6 @@
 from typing import Any, Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from inference.architectures import DecoderConfig, LayerShape, Rope
@@ -11,7 +10,7 @@ from inference.formats.packed import PackedFile
 from inference.formats.packed_matrix import PackedMatrix
 from inference.kernels import structures
 from inference.kernels.binding import Kernels
-from inference.rotation import RotationTable
+from inference.rotation import rotation
 from lanai.errors import ModelFormatError
 
 __all__ = ["PlanBuilder", "runs_compiled"]
@@ -131,14 +130,8 @@ class PlanBuilder:
         key = (shape.rope, shape.head_width)
         if key not in self._rotations:
             factors = self._file.vectors.get("rope_factors")
-            table = RotationTable(
-                *key,
-                self._positions,
-                torch.float32,
-                factors=None if factors is None else torch.from_numpy(factors.copy()),
-            )
-            cosine, sine = table.halves()
-            self._rotations[key] = (self._held(cosine.numpy()), self._held(sine.numpy()))
+            cosine, sine = rotation(*key, self._positions, factors=factors)
+            self._rotations[key] = (self._held(cosine), self._held(sine))
         return self._rotations[key]
 
     def _address(self, array: NDArray[Any] | None) -> int | None:
