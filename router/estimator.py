@@ -14,9 +14,10 @@ from typing import Any, Protocol
 
 from lanai.errors import ConfigError
 from router.bounds import Bounds
-from router.facts import RequestFacts
+from router.category import CategoryPrior
 from router.heads import Head
 from router.isotonic import IsotonicMap
+from router.pair import MeasuredModel, MeasuredPair
 from router.probe import HiddenProbe
 from router.strict import Fields, Malformed
 
@@ -44,42 +45,6 @@ class Estimate:
     @property
     def benefit(self) -> float:
         return self.cloud_good - self.device_good
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeasuredModel:
-    names: tuple[str, ...]
-    """Catalog names of these weights."""
-    weights_sha256: str
-    folder_sha256: str | None = None
-    """Of the model's whole folder: what a node's release names."""
-
-    def is_same(
-        self, name: str | None, weights_sha256: str | None, folder_sha256: str | None = None
-    ) -> bool:
-        """By a hash where one is known on both sides, else by name."""
-        if weights_sha256:
-            return weights_sha256 == self.weights_sha256
-        if folder_sha256 and self.folder_sha256:
-            return folder_sha256 == self.folder_sha256
-        return name in self.names
-
-    def to_json_dict(self) -> dict[str, Any]:
-        whole = {"folder_sha256": self.folder_sha256} if self.folder_sha256 else {}
-        return {"names": list(self.names), "weights_sha256": self.weights_sha256} | whole
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeasuredPair:
-    device: MeasuredModel
-    cloud: MeasuredModel
-
-    def admits(self, facts: RequestFacts) -> bool:
-        """Were these the models that were measured?"""
-        device, cloud = facts.device, facts.cloud
-        return self.device.is_same(device.model, device.weights_sha256) and self.cloud.is_same(
-            cloud.model, cloud.weights_sha256, cloud.folder_sha256
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +110,13 @@ class Estimator(Protocol):
     def probes(self) -> tuple[HiddenProbe, ...]:
         """Its own signals, beside those every estimator may use."""
 
+    @property
+    def categories(self) -> tuple[CategoryPrior, ...]:
+        """The app's word as a signal, one for each side."""
+
+    def known(self, category: str | None) -> str | None:
+        """The app's word where it is one of the estimator's own: a free word could be anything."""
+
     def estimate(self, values: Mapping[str, float | None]) -> Estimate: ...
 
     def calibrate(self, signal: str, raw: float | None) -> float | None:
@@ -166,6 +138,7 @@ class LogisticEstimator:
     alone: Mapping[str, Head]
     measurement: Mapping[str, Any]
     probes: tuple[HiddenProbe, ...] = ()
+    categories: tuple[CategoryPrior, ...] = ()
     isotonic: Mapping[str, IsotonicMap] = field(default_factory=dict)
     """Signal to map, in place of ``alone`` where it was fitted."""
     after_answer: AfterAnswer | None = None
@@ -177,6 +150,10 @@ class LogisticEstimator:
     @property
     def hidden_state(self) -> bool:
         return bool(self.probes)
+
+    def known(self, category: str | None) -> str | None:
+        measured = any(category in prior.logits for prior in self.categories)
+        return category if measured else self.bounds.known(category)
 
     def estimate(self, values: Mapping[str, float | None]) -> Estimate:
         return _estimate(self.device_head, self.cloud_head, values)
@@ -190,25 +167,26 @@ class LogisticEstimator:
     def to_json_dict(self) -> dict[str, Any]:
         return {
             "schema": SCHEMA,
-            "pair": {
-                side: model.to_json_dict()
-                for side, model in (("device", self.pair.device), ("cloud", self.pair.cloud))
-            },
+            "pair": self.pair.to_json_dict(),
             "predictive": self.predictive,
             "device_head": self.device_head.to_json_dict(),
             "cloud_head": self.cloud_head.to_json_dict(),
             "alone": {name: head.to_json_dict() for name, head in self.alone.items()},
             "measurement": dict(self.measurement),
-            **({"probes": [probe.to_json_dict() for probe in self.probes]} if self.probes else {}),
-            **(
-                {"isotonic": [m.to_json_dict() for m in self.isotonic.values()]}
-                if self.isotonic
-                else {}
-            ),
-            **({"after_answer": self.after_answer.to_json_dict()} if self.after_answer else {}),
-            **({"bounds": self.bounds.to_json_dict()} if self.bounds.overall else {}),
-            **({"reference": list(self.reference)} if self.reference else {}),
+            **self._optional(),
         }
+
+    def _optional(self) -> dict[str, Any]:
+        """What is there: a file of a version that did not know a part reads the same."""
+        parts = {
+            "probes": [probe.to_json_dict() for probe in self.probes],
+            "categories": [prior.to_json_dict() for prior in self.categories],
+            "isotonic": [fitted.to_json_dict() for fitted in self.isotonic.values()],
+            "after_answer": self.after_answer.to_json_dict() if self.after_answer else None,
+            "bounds": self.bounds.to_json_dict() if self.bounds.overall else None,
+            "reference": list(self.reference),
+        }
+        return {name: part for name, part in parts.items() if part}
 
     @classmethod
     def parse(cls, text: str, *, name: str = "estimator") -> "LogisticEstimator":
@@ -238,17 +216,20 @@ def _read(value: object) -> LogisticEstimator:
     fields = Fields(value)
     if fields.text("schema") != SCHEMA:
         raise Malformed("schema", f"must be {SCHEMA}")
-    pair, alone = fields.fields("pair"), fields.fields("alone")
+    alone = fields.fields("alone")
     estimator = LogisticEstimator(
-        pair=MeasuredPair(
-            device=_read_model(pair.fields("device")), cloud=_read_model(pair.fields("cloud"))
-        ),
+        pair=MeasuredPair.read(fields.fields("pair")),
         predictive=fields.flag("predictive"),
         device_head=Head.read(fields.fields("device_head")),
         cloud_head=Head.read(fields.fields("cloud_head")),
         alone={name: Head.read(alone.fields(name)) for name in alone.names()},
         measurement=fields.mapping("measurement"),
         probes=tuple(map(HiddenProbe.read, fields.each("probes"))) if fields.has("probes") else (),
+        categories=(
+            tuple(map(CategoryPrior.read, fields.each("categories")))
+            if fields.has("categories")
+            else ()
+        ),
         isotonic=_read_maps(fields) if fields.has("isotonic") else {},
         after_answer=(
             AfterAnswer.read(fields.fields("after_answer")) if fields.has("after_answer") else None
@@ -258,7 +239,7 @@ def _read(value: object) -> LogisticEstimator:
         digest=_digest(value),
         calibrator_digest=_calibrator_digest(value),
     )
-    for part in (pair, alone, fields):
+    for part in (alone, fields):
         part.done()
     _check_maps(estimator)
     return estimator
@@ -273,17 +254,6 @@ def _check_maps(estimator: LogisticEstimator) -> None:
     device = estimator.pair.device.weights_sha256
     if any(fitted.key.model_sha256 != device for fitted in estimator.isotonic.values()):
         raise Malformed("isotonic.model_sha256", "must be the device model's")
-
-
-def _read_model(fields: Fields) -> MeasuredModel:
-    names = fields.items("names")
-    model = MeasuredModel(
-        names=tuple(str(name) for name in names),
-        weights_sha256=fields.text("weights_sha256"),
-        folder_sha256=fields.text("folder_sha256") if fields.has("folder_sha256") else None,
-    )
-    fields.done()
-    return model
 
 
 def _estimate(device: Head, cloud: Head, values: Mapping[str, float | None]) -> Estimate:

@@ -4,14 +4,21 @@ A group is whatever must not stand on both sides of a split: questions with the 
 same passage, the same subject. Signals that are missing (NaN) count as average in a fit.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from router.heads import Head, Term
 
-__all__ = ["fit_head", "fold_numbers", "held_out_probabilities", "newton", "probabilities"]
+__all__ = [
+    "fit_head",
+    "fold_numbers",
+    "held_out_probabilities",
+    "newton",
+    "probabilities",
+    "with_and_without",
+]
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -48,6 +55,23 @@ def fit_head(columns: Columns, good: Flags, groups: Sequence[str], *, seed: int 
     slope, intercept = _fit_platt(scores, good)
     plain = _fit_plain(columns, good)
     return Head(bias=plain.bias, terms=plain.terms, slope=slope, intercept=intercept)
+
+
+def with_and_without(
+    columns: Columns, good: Flags, groups: Sequence[str], optional: Collection[str]
+) -> tuple[Columns, Flags, Sequence[str]]:
+    """Every row twice, the second time without its ``optional`` values.
+
+    Once, where no column is optional, or all are.
+    """
+    if len({name in optional for name in columns}) < 2:
+        return columns, good, groups
+    missing = np.full(len(good), np.nan)
+    doubled = {
+        name: np.concatenate([column, missing if name in optional else column])
+        for name, column in columns.items()
+    }
+    return doubled, np.concatenate([good, good]), [*groups, *groups]
 
 
 def held_out_probabilities(

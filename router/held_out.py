@@ -1,18 +1,20 @@
 """Graded questions, split so that nothing is judged by what was fitted on it.
 
-Each fold's hidden states are read by probes that were fitted without it, and the heads that judge
-a fold are fitted on probes' logits that were cross-fitted among the others: a head must not trust
-what a probe only remembers. A group is never split.
+Each fold's hidden states and categories are read by probes and priors that were fitted without it,
+and the heads that judge a fold are fitted on logits that were cross-fitted among the others: a head
+must not trust what a probe only remembers. A group is never split.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from router.category import CategoryPrior
 from router.evaluation import Outcomes
-from router.fitting import fit_head, fold_numbers, probabilities
+from router.fitting import fit_head, fold_numbers, probabilities, with_and_without
+from router.heads import Head
 from router.probe import HiddenProbe
 from router.signals import ANSWER_SIGNALS
 
@@ -24,22 +26,25 @@ __all__ = [
     "columns_of",
     "cross_fitted",
     "families_of",
+    "fitted_head",
+    "priors_of",
     "probes_of",
-    "with_categories",
 ]
 
 Floats = NDArray[np.float64]
 Folds = NDArray[np.intp]
 
-CATEGORY = "category "
 PROBES = ("hidden_device", "hidden_cloud")
+PRIORS = ("category_device", "category_cloud")
+FITTED = frozenset({"hidden_state", "category"})
+"""Families whose columns come of something fitted."""
 FAMILIES: Mapping[str, tuple[str, ...]] = {
     "hidden_state": PROBES,
     "first_token": ("first_token_entropy", "first_token_margin", "first_token_surprise"),
     "early_decode": ("draft_entropy", "draft_margin", "draft_repetition"),
     "answer": tuple(signal.name for signal in ANSWER_SIGNALS),
     "prompt": ("prompt_length",),
-    "category": (),
+    "category": PRIORS,
 }
 
 
@@ -90,7 +95,7 @@ class HeldOut:
                 device[part.test], cloud[part.test] = good.device_good.mean(), 0.5
                 continue
             for result, labels in ((device, good.device_good), (cloud, good.cloud_good)):
-                head = fit_head(fitted, labels, good.groups, seed=1)
+                head = fitted_head(fitted, labels, good.groups, seed=1)
                 result[part.test] = probabilities(head, seen, int(part.test.sum()))
         return device, cloud
 
@@ -101,13 +106,13 @@ class HeldOut:
             rest=rest,
             mine=mine,
             crossed=cross_fitted(rest),
-            measured=_measured(probes_of(rest), mine),
+            measured=_measured(rest, mine),
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Part:
-    """One fold (``mine``), and the others with their own hidden states' logits."""
+    """One fold (``mine``), and the others with the logits of their own states and categories."""
 
     test: NDArray[np.bool_]
     rest: Labelled
@@ -125,50 +130,57 @@ def families_of(labelled: Labelled, families: Sequence[str]) -> list[str]:
 
 
 def columns_of(
-    labelled: Labelled, families: Sequence[str], hidden: Mapping[str, Floats]
+    labelled: Labelled, families: Sequence[str], fitted: Mapping[str, Floats]
 ) -> dict[str, Floats]:
     """The families' columns, those without any value left out."""
     held: dict[str, Floats] = {}
     for family in families:
-        if family == "category":
-            held |= {n: c for n, c in labelled.columns.items() if n.startswith(CATEGORY)}
-            continue
-        source = hidden if family == "hidden_state" else labelled.columns
+        source = fitted if family in FITTED else labelled.columns
         held |= {name: source[name] for name in FAMILIES[family] if name in source}
     return {name: column for name, column in held.items() if np.isfinite(column).any()}
 
 
-def with_categories(labelled: Labelled) -> Labelled:
-    """One column for each category, the same in every fold."""
-    names = np.array(labelled.categories)
-    own = {f"{CATEGORY}{name}": (names == name).astype(np.float64) for name in sorted(set(names))}
-    return replace(labelled, columns={**labelled.columns, **own})
+def fitted_head(
+    columns: Mapping[str, Floats], good: NDArray[np.bool_], groups: Sequence[str], *, seed: int = 0
+) -> Head:
+    """A head that copes without a category: every question counts once more, without its own.
+
+    Else the head would lean on what few requests name, and be lost without it.
+    """
+    return fit_head(*with_and_without(columns, good, groups, PRIORS), seed=seed)
 
 
 def probes_of(labelled: Labelled) -> tuple[HiddenProbe, ...]:
     if labelled.hidden is None:
         return ()
-    out = labelled.outcomes
-    grades = dict(zip(PROBES, (out.device_good, out.cloud_good), strict=True))
-    return HiddenProbe.fit_all(grades, labelled.hidden)
+    return HiddenProbe.fit_all(_grades(labelled, PROBES), labelled.hidden)
 
 
-def _measured(probes: Sequence[HiddenProbe], labelled: Labelled) -> dict[str, Floats]:
-    states = labelled.hidden
-    return {} if states is None else {probe.name: probe.logits(states) for probe in probes}
+def priors_of(labelled: Labelled) -> tuple[CategoryPrior, ...]:
+    return CategoryPrior.fit_all(_grades(labelled, PRIORS), labelled.categories)
 
 
 def cross_fitted(labelled: Labelled) -> dict[str, Floats]:
-    """Each row's logits by probes fitted without its fold: a head must not trust a memory."""
-    if labelled.hidden is None:
-        return {}
+    """Each row's logits by probes and priors fitted without its fold; NaN where there is none."""
     folds = labelled.folds
-    logits = {name: np.zeros(len(folds)) for name in PROBES}
+    logits: dict[str, Floats] = {}
     for fold in np.unique(folds):
         test = folds == fold
-        for name, values in _measured(probes_of(labelled.rows(~test)), labelled.rows(test)).items():
-            logits[name][test] = values
+        for name, values in _measured(labelled.rows(~test), labelled.rows(test)).items():
+            logits.setdefault(name, np.full(len(folds), np.nan))[test] = values
     return logits
+
+
+def _measured(rest: Labelled, mine: Labelled) -> dict[str, Floats]:
+    """What probes and priors of ``rest`` make of ``mine``."""
+    states = mine.hidden
+    probed = {} if states is None else {p.name: p.logits(states) for p in probes_of(rest)}
+    return probed | {prior.name: prior.column(mine.categories) for prior in priors_of(rest)}
+
+
+def _grades(labelled: Labelled, names: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
+    out = labelled.outcomes
+    return dict(zip(names, (out.device_good, out.cloud_good), strict=True))
 
 
 def _kept(values: Sequence[str], mask: NDArray[np.bool_]) -> list[str]:

@@ -14,8 +14,8 @@ __all__ = ["Asked", "Graded", "Models", "Realized", "Shadow"]
 class Asked:
     """What the app said of the request, and what a detector found in it.
 
-    ``consent`` ``None``: nobody was asked. ``category`` only where a bound knows it: it is then a
-    word of the estimator's, not of the app's.
+    ``consent`` ``None``: nobody was asked. ``category`` only where the estimator knows it: it is
+    then a word of the estimator's, not of the app's.
     """
 
     mode: Mode

@@ -151,6 +151,7 @@ class RoutingRun:
             estimator = self._known_estimator()
             signals = (*PREFILL_SIGNALS, *estimator.probes)
             self._readings.measure(signals, observation, estimator)
+            self._readings.measure(estimator.categories, self._facts, estimator)
             estimate = self._estimate = estimator.estimate(self._readings.values())
             found = self._weigh(estimator, estimate)
             if found.destination is Destination.DEVICE:
@@ -299,10 +300,8 @@ class RoutingRun:
         )
 
     def _asked(self) -> Asked:
-        """The app's category only where a bound knows it: a free word could be anything."""
-        category = self._facts.category
-        known = self._estimator.bounds.known(category) if self._estimator else None
-        return Asked.of(self._facts, known)
+        estimator, category = self._estimator, self._facts.category
+        return Asked.of(self._facts, estimator.known(category) if estimator else None)
 
     def _ask_shadow(self) -> None:
         """Once, by what was known when the request was first decided; a fall back keeps it."""

@@ -11,7 +11,12 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from router.facts import AnswerObservation, DecodeObservation, PrefillObservation
+from router.facts import (
+    AnswerObservation,
+    DecodeObservation,
+    PrefillObservation,
+    RequestFacts,
+)
 from router.policy import Policy
 from router.vocabulary import Stage
 
@@ -34,7 +39,12 @@ __all__ = [
 ]
 
 Observed = TypeVar(
-    "Observed", PrefillObservation, DecodeObservation, AnswerObservation, contravariant=True
+    "Observed",
+    PrefillObservation,
+    DecodeObservation,
+    AnswerObservation,
+    RequestFacts,
+    contravariant=True,
 )
 
 REPEATED_RUN = 3

@@ -26,7 +26,6 @@ from router.evaluation import (
     pick_auroc,
     routed,
 )
-from router.fitting import fit_head
 from router.held_out import (
     FAMILIES,
     Folds,
@@ -35,8 +34,9 @@ from router.held_out import (
     columns_of,
     cross_fitted,
     families_of,
+    fitted_head,
+    priors_of,
     probes_of,
-    with_categories,
 )
 from router.isotonic import CalibrationKey, IsotonicMap
 from router.promises import bounds_of, reference_of, worth_beside
@@ -46,8 +46,8 @@ __all__ = ["FAMILIES", "HeldOut", "Labelled", "train", "worth_of"]
 Floats = NDArray[np.float64]
 
 FEWEST = 20
-AT_PREFILL = ("hidden_state", "first_token", "prompt")
-"""What a running router has before the first token; the heads that decide there use these."""
+AT_PREFILL = ("hidden_state", "first_token", "prompt", "category")
+"""What a running router has before the first token, a category where the app named one."""
 AFTER_ANSWER = (*AT_PREFILL, "early_decode", "answer")
 """What it has when the whole answer is there and nobody has seen it."""
 
@@ -87,7 +87,7 @@ def train(
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[LogisticEstimator, dict[str, Any]]:
     """The estimator and its figures. Raises ``UsageError`` for too few questions."""
-    out, labelled = labelled.outcomes, with_categories(labelled)
+    out = labelled.outcomes
     if len(set(out.groups)) < FEWEST:
         raise UsageError(f"needs at least {FEWEST} questions", hint="some hundred are better")
     families = families_of(labelled, AT_PREFILL)
@@ -115,15 +115,16 @@ def train(
     estimator = LogisticEstimator(
         pair=pair,
         predictive=bool(figures["predictive"]),
-        device_head=fit_head(columns, out.device_good, out.groups),
-        cloud_head=fit_head(columns, out.cloud_good, out.groups),
+        device_head=fitted_head(columns, out.device_good, out.groups),
+        cloud_head=fitted_head(columns, out.cloud_good, out.groups),
         alone={},
         isotonic=_maps(columns, out, pair.device.weights_sha256, quantization),
         probes=probes_of(labelled),
+        categories=priors_of(labelled),
         after_answer=AfterAnswer(
             predictive=bool(figures["predictive_after"]),
-            device_head=fit_head(whole, out.device_good, out.groups),
-            cloud_head=fit_head(whole, out.cloud_good, out.groups),
+            device_head=fitted_head(whole, out.device_good, out.groups),
+            cloud_head=fitted_head(whole, out.cloud_good, out.groups),
         ),
         bounds=bounds_of(score, out, labelled.categories),
         reference=reference_of(score),
