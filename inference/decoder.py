@@ -133,11 +133,18 @@ class Layer:
         return self._fed(x, change, lift)
 
     def _fed(self, x: Tensor, change: Tensor, lift: LayerLift) -> Tensor:
-        x = x + (self.attention_post_norm(change) if self.attention_post_norm else change)
+        x = self.attended(x, change)
         normed = self.ffn_norm(x)
         gate, up = lifted(normed, self.gate_up(normed), lift.gate_up).chunk(2, -1)
         inner = self.activation(gate).mul_(up)
-        change = lifted(inner, self.down(inner), lift.down)
+        return self.fed(x, lifted(inner, self.down(inner), lift.down))
+
+    def attended(self, x: Tensor, change: Tensor) -> Tensor:
+        """The residual stream after attention; ``change``: what came of the output matrix."""
+        return x + (self.attention_post_norm(change) if self.attention_post_norm else change)
+
+    def fed(self, x: Tensor, change: Tensor) -> Tensor:
+        """The residual stream after the feed-forward; ``change``: what came of the down matrix."""
         return x + (self.ffn_post_norm(change) if self.ffn_post_norm else change)
 
 

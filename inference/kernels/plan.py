@@ -21,11 +21,9 @@ _ACTIVATIONS: Final = ("silu", "gelu_tanh")
 
 
 def runs_compiled(config: DecoderConfig) -> bool:
-    """Whether the kernels run such a model: the Llama family with heads in whole vectors."""
+    """Whether the kernels run such a model: one with heads in whole vectors."""
     widths = {shape.head_width for shape in config.shapes}
-    return not config.sandwich_norms and all(
-        width % 16 == 0 and width <= MAX_HEAD_WIDTH for width in widths
-    )
+    return all(width % 16 == 0 and width <= MAX_HEAD_WIDTH for width in widths)
 
 
 class PlanBuilder:
@@ -80,6 +78,8 @@ class PlanBuilder:
         for part, size in sizes.items():
             setattr(layer, part, self._matrix(prefix + part, size))
         vectors = {"attention_norm": config.width, "ffn_norm": config.width}
+        if config.sandwich_norms:
+            vectors |= {"attention_post_norm": config.width, "ffn_post_norm": config.width}
         if config.qk_norm:
             vectors |= {"q_norm": shape.head_width, "k_norm": shape.head_width}
         if f"{prefix}q_bias" in self._file.vectors:

@@ -19,7 +19,7 @@ __all__ = [
     "Plan",
 ]
 
-ABI: Final = 2
+ABI: Final = 3
 BAD_ARGUMENT: Final = 1  # of enum lanai_error
 MOST_ADAPTERS: Final = 2
 MOST_PRODUCTS: Final = 3
@@ -50,7 +50,9 @@ class Layer(ctypes.Structure):
 
     _fields_ = (
         *((name, Matrix) for name in ("q", "k", "v", "output", "gate", "up", "down")),
-        *((name, _Pointer) for name in ("attention_norm", "ffn_norm", "q_norm", "k_norm")),
+        *((name, _Pointer) for name in ("attention_norm", "ffn_norm")),
+        *((name, _Pointer) for name in ("attention_post_norm", "ffn_post_norm")),
+        *((name, _Pointer) for name in ("q_norm", "k_norm")),
         *((name, _Pointer) for name in ("q_bias", "k_bias", "v_bias", "cosine", "sine")),
         *((name, _Int) for name in ("heads", "kv_heads", "head_width", "ffn_width", "window")),
         ("score_scale", ctypes.c_float),

@@ -84,6 +84,8 @@ def qkv_biases(config: DecoderConfig, weights: DecoderWeights, index: int) -> Te
 def _layer_vectors(config: DecoderConfig, weights: DecoderWeights, index: int) -> dict[str, Tensor]:
     shape = config.shapes[index]
     sizes = {"attention_norm": config.width, "ffn_norm": config.width}
+    if config.sandwich_norms:
+        sizes |= {"attention_post_norm": config.width, "ffn_post_norm": config.width}
     if config.qk_norm:
         sizes |= {"q_norm": shape.head_width, "k_norm": shape.head_width}
     vectors = {name: weights.norm(name, size, index) for name, size in sizes.items()}

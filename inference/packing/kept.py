@@ -26,7 +26,7 @@ from inference.matrix import GRID_GROUP, GridMatrix, Matrix
 from inference.packing.assembly import Packed, add_ends, packed_matrix, plain_matrix
 from inference.packing.body import BODY
 from inference.packing.quantizer import Grid, Quantized, Way
-from lanai.errors import UnsupportedModel, UsageError
+from lanai.errors import UsageError
 
 __all__ = ["KEPT", "keep_codes", "kept_grid", "layer_matrices"]
 
@@ -42,12 +42,9 @@ def keep_codes(source: Path, *, progress: Callable[[int, int], None]) -> Packed:
 
     ``progress`` hears layers done, of all.
 
-    Raises ``UnsupportedModel`` for a family the kernels do not run and ``UsageError`` for a source
-    without any 4-bit matrix.
+    Raises ``UsageError`` for a source without any 4-bit matrix.
     """
     config, weights, _ = open_weights(source)
-    if config.sandwich_norms:
-        raise UnsupportedModel("this family cannot be packed yet", hint="families: llama, qwen")
     packed = Packed(config=config, group=GRID_GROUP)
     kept = 0
     for index in range(config.layers):

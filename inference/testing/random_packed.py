@@ -102,6 +102,8 @@ def write_tiny_packed(
                 random, rows, columns, bits, group, offsets=name == "up"
             )
         norms = {"attention_norm": config.width, "ffn_norm": config.width}
+        if config.sandwich_norms:
+            norms |= {"attention_post_norm": config.width, "ffn_post_norm": config.width}
         if config.qk_norm:
             norms |= {"q_norm": shape.head_width, "k_norm": shape.head_width}
         vectors |= {prefix + name: factors(count) for name, count in norms.items()}

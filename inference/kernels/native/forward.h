@@ -259,11 +259,23 @@ class Pass {
       look(layer, at, (blocks - 1 - piece / layer.kv_heads) * ROWS_AT_ONCE, n,
            piece % layer.kv_heads, worker);
     });
-    Target output{&layer.output, s_.x, plan_.width};
-    constexpr Part PART = &lanai_adapter_layer::output;
     Rows mixed = quantized(s_.mixed, wide, wide, s_.tall, n);
-    lower(at, &PART, &output, 1, mixed, n);
-    products(&output, 1, mixed, n, true);
+    add(at, layer.output, &lanai_adapter_layer::output, layer.attention_post_norm, mixed, n);
+  }
+
+  // x += the product, or its norm where a family has one behind it.
+  void add(int at, const lanai_matrix &matrix, Part part, const float *post_norm, const Rows &from,
+           int n) {
+    Target target{&matrix, post_norm ? s_.normed : s_.x, plan_.width};
+    lower(at, &part, &target, 1, from, n);
+    products(&target, 1, from, n, !post_norm);
+    if (!post_norm) return;
+    each_row(n, [&](int row) {
+      float *change = s_.normed + static_cast<size_t>(row) * plan_.width;
+      float *x = s_.x + static_cast<size_t>(row) * plan_.width;
+      norm(change, post_norm, plan_.width, plan_.epsilon, change);
+      for (int lane = 0; lane < plan_.width; lane++) x[lane] += change[lane];
+    });
   }
 
   // Bias, head norm and rotation of one token; its key and value go to the cache.
@@ -349,10 +361,7 @@ class Pass {
       gated(s_.gate + first, s_.up + first, ffn, plan_.activation, s_.gate + first);
       quantize(s_.gate + first, ffn, plan_.group, inner, row);
     });
-    Target down{&layer.down, s_.x, plan_.width};
-    constexpr Part PART = &lanai_adapter_layer::down;
-    lower(at, &PART, &down, 1, inner, n);
-    products(&down, 1, inner, n, true);
+    add(at, layer.down, &lanai_adapter_layer::down, layer.ffn_post_norm, inner, n);
   }
 
   void head(int n, int all_logits, float *logits, float *hidden) {

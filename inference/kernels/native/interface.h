@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LANAI_KERNELS_ABI 2
+#define LANAI_KERNELS_ABI 3
 #define LANAI_TILE 16         // rows of a tile, positions of a key tile
 #define LANAI_UNIT 32         // columns of a unit, 8 quads
 #define LANAI_TABLE_BYTES 576 // what lanai_tables writes
@@ -34,6 +34,7 @@ typedef struct {
 typedef struct {
   lanai_matrix q, k, v, output, gate, up, down;
   const float *attention_norm, *ffn_norm;
+  const float *attention_post_norm, *ffn_post_norm;  // of what is added; null for most families
   const float *q_norm, *k_norm;  // of single heads; null when the family has none
   const float *q_bias, *k_bias, *v_bias;  // null when there is none
   const float *cosine, *sine;  // [positions][head_width / 2]
