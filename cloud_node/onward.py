@@ -22,7 +22,11 @@ async def frames_of(call: "aio.StreamStreamCall[Q, A]") -> AsyncGenerator[A]:
     """
     loop = asyncio.get_running_loop()
     try:
-        while (frame := await asyncio.shield(loop.create_task(_read(call)))) is not EOF:
+        while True:
+            reading = loop.create_task(_read(call))
+            reading.add_done_callback(_heard)
+            if (frame := await asyncio.shield(reading)) is EOF:
+                return
             yield frame
     finally:
         call.cancel()
@@ -30,3 +34,9 @@ async def frames_of(call: "aio.StreamStreamCall[Q, A]") -> AsyncGenerator[A]:
 
 async def _read(call: "aio.StreamStreamCall[Q, A]") -> A:
     return cast("A", await call.read())
+
+
+def _heard(reading: asyncio.Task[A]) -> None:
+    """How a call ends whose caller has left is for nobody."""
+    if not reading.cancelled():
+        reading.exception()

@@ -1,6 +1,7 @@
 """Frames of a call that is made for somebody else."""
 
 import asyncio
+import gc
 from contextlib import aclosing
 from typing import cast
 
@@ -14,8 +15,9 @@ from cloud_node.onward import frames_of
 class _Call:
     """Says ``frames``, and then nothing until it is cancelled, as a call to a slow node does."""
 
-    def __init__(self, *frames: object) -> None:
+    def __init__(self, *frames: object, fault: Exception | None = None) -> None:
         self._frames = list(frames)
+        self._fault = fault
         self._ended = asyncio.Event()
         self.reads_cut_off = 0
         self.reading = asyncio.Event()
@@ -29,6 +31,8 @@ class _Call:
         except asyncio.CancelledError:
             self.reads_cut_off += 1
             raise
+        if self._fault is not None:
+            raise self._fault
         return EOF
 
     def cancel(self) -> bool:
@@ -51,9 +55,16 @@ async def test_frames_come_in_their_order_and_the_call_is_given_up_after_them() 
     assert call.cancelled
 
 
-async def test_a_caller_that_leaves_ends_the_call_and_cuts_no_read_off() -> None:
-    """A read that is under way ends with its call: grpcio frees what belongs to it only then."""
-    call = _Call(b"a")
+@pytest.mark.parametrize("fault", [None, OSError()])
+async def test_a_caller_that_leaves_ends_the_call_and_cuts_no_read_off(
+    fault: Exception | None,
+) -> None:
+    """A read that is under way ends with its call: grpcio frees what belongs to it only then.
+
+    However it ends: that is no event of a party that serves somebody else.
+    """
+    call, loose = _Call(b"a", fault=fault), list[object]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: loose.append(context))
 
     async def hear() -> None:
         async with aclosing(frames_of(_as_call(call))) as frames:
@@ -68,4 +79,5 @@ async def test_a_caller_that_leaves_ends_the_call_and_cuts_no_read_off() -> None
     assert call.cancelled
     while len(asyncio.all_tasks()) > 1:
         await asyncio.sleep(0)
-    assert call.reads_cut_off == 0
+    gc.collect()
+    assert (call.reads_cut_off, loose) == (0, [])
