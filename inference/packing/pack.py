@@ -16,29 +16,26 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from inference.architectures import DecoderConfig, DecoderWeights
+from inference.architectures import DecoderWeights
 from inference.attention import Attention
 from inference.cache import Cache
 from inference.decoder import Decoder, Layer
 from inference.linear import DenseLinear
 from inference.loading import load_source
-from inference.matrix import GRID_GROUP, GridMatrix
 from inference.packing.allocation import Option, allocate
 from inference.packing.assembly import Packed, add_ends, packed_matrix, qkv_biases
-from inference.packing.body import BODY, body_matrices, group_of, size_in_bits, ways
+from inference.packing.body import BODY, body_matrices, size_in_bits, ways
 from inference.packing.calibration import second_moments, windows
-from inference.packing.kept import KEPT, kept_grid, layer_matrices
-from inference.packing.quantizer import Way, quantize, rough_error
+from inference.packing.choice import cost, grids_of, group_for, roughly_held
+from inference.packing.kept import KEPT, kept_grid
+from inference.packing.quantizer import Way, quantize
 from inference.packing.sensitivity import sensitivity
 from inference.text import TextModel
-from lanai.errors import UnsupportedModel
 
 __all__ = ["WINDOWS", "for_slopes", "pack"]
 
 WINDOWS: Final = 48
 BACKWARD_WINDOWS: Final = 6
-# Where most codes of a grid can be kept: at 4.25 bits perplexity 15.95, with groups of 64 16.49.
-KEEPING_BITS: Final = 4.0
 Say = Callable[[str], None]
 
 
@@ -53,26 +50,17 @@ def pack(
 ) -> Packed:
     """``bits``: what a weight of the layers' matrices may take on average, scales included.
 
-    ``group``: columns that share a scale. Unless it is given: from 4 bits on that of the source's
-    4-bit grid, if it has one, otherwise 64 where that fits.
+    ``group``: columns that share a scale, instead of those of ``group_for``.
     """
     decoder, weights = load_source(source, precision="float32")  # 1
-    if decoder.config.sandwich_norms:
-        raise UnsupportedModel("this family cannot be packed yet", hint="families: llama, qwen")
     pieces = windows(text, calibration, WINDOWS)
-    group = group or _group(decoder.config, weights, bits)
+    group = group or group_for(decoder.config, weights, bits)
     packer = _Packer(decoder, weights, group, say)
     with torch.no_grad():
         packer.allocate(for_slopes(pieces), bits)  # 2
         packer.layers([decoder.embedding(ids) for ids in pieces])  # 3
         add_ends(packer.packed, weights)  # 4
     return packer.packed
-
-
-def _group(config: DecoderConfig, weights: DecoderWeights, bits: float) -> int:
-    first = (matrix for _, matrix in layer_matrices(config, weights, 0))
-    on_grid = any(isinstance(matrix, GridMatrix) for matrix in first)
-    return GRID_GROUP if on_grid and bits >= KEEPING_BITS else group_of(config)
 
 
 def for_slopes(pieces: Sequence[Tensor]) -> Sequence[Tensor]:
@@ -94,7 +82,7 @@ class _Packer:
         options: dict[str, list[Option]] = {}
         total = 0
         for layer in range(self._decoder.config.layers):
-            grids = self._grids(layer)
+            grids = grids_of(self._decoder.config, self._weights, layer)
             for part in BODY:
                 seen = moments[layer, part]
                 first = 0
@@ -106,9 +94,11 @@ class _Packer:
                         Option(
                             way=way,
                             size=size_in_bits(weight.shape[0], weight.shape[1], way),
-                            cost=0.0
-                            if way == KEPT and name in grids
-                            else rough_error(weight, seen.inputs, slopes, way),
+                            cost=cost(
+                                roughly_held(weight, grids.get(name), seen.inputs, way) - weight,
+                                seen.inputs,
+                                slopes,
+                            ),
                         )
                         for way in ways(self.packed.group)
                     ]
@@ -132,7 +122,8 @@ class _Packer:
         attention.output = _Through()
         mixed = [attention(x, self._room(index, len(x))) for x in normed]
         self._replace(index, "output", attention, mixed)
-        return [x + attention.output(seen) for x, seen in zip(stream, mixed, strict=True)]
+        pairs = zip(stream, mixed, strict=True)
+        return [layer.attended(x, attention.output(seen)) for x, seen in pairs]
 
     def _feed_forward(self, index: int, layer: Layer, stream: list[Tensor]) -> list[Tensor]:
         normed = [layer.ffn_norm(x) for x in stream]
@@ -142,13 +133,13 @@ class _Packer:
             gate, up = layer.gate_up(x).chunk(2, -1)
             inner.append(layer.activation(gate).mul_(up))
         self._replace(index, "down", layer, inner)
-        return [x + layer.down(seen) for x, seen in zip(stream, inner, strict=True)]
+        return [layer.fed(x, layer.down(seen)) for x, seen in zip(stream, inner, strict=True)]
 
     def _replace(
         self, index: int, part: str, owner: Attention | Layer, inputs: list[Tensor]
     ) -> None:
         """Quantize the matrices of ``part`` and put their rounded form in its place."""
-        grids = self._grids(index)
+        grids = grids_of(self._decoder.config, self._weights, index)
         parts = self._parts(index, part)
         kept = {name for name, _ in parts if self._ways[name] == KEPT and name in grids}
         moments = None if len(kept) == len(parts) else second_moments(inputs)
@@ -171,11 +162,6 @@ class _Packer:
         # Only this layer's rows are used.
         shapes = [shape if at == index else (1, 1) for at, shape in enumerate(shapes)]
         return Cache(shapes, count, torch.float32, torch.device("cpu"))
-
-    def _grids(self, index: int) -> dict[str, GridMatrix]:
-        """The matrices of a layer whose source is on a 4-bit grid."""
-        matrices = layer_matrices(self._decoder.config, self._weights, index)
-        return {name: matrix for name, matrix in matrices if isinstance(matrix, GridMatrix)}
 
     def _parts(self, index: int, part: str) -> list[tuple[str, Tensor]]:
         """(name, weight) of the matrices that read the same input, in row order."""

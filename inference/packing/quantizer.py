@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["Grid", "Quantized", "Way", "quantize", "quantize_rows", "rough_error", "rounded"]
+__all__ = ["Grid", "Quantized", "Way", "quantize", "quantize_rows", "rounded"]
 
 _DAMPING: Final = 0.01
 _TURNS: Final = 4
@@ -78,15 +78,6 @@ def quantize(weight: Tensor, moments: Tensor, way: Way) -> Quantized:
     grid = _grid(weight, importance, palette, way)
     codes = _round(weight, moments, palette, grid.by_column(weight.shape[1], way.group))  # 3
     return Quantized(codes=codes, palette=palette, grid=grid)
-
-
-def rough_error(weight: Tensor, inputs: Tensor, slopes: Tensor, way: Way) -> float:
-    """What plain rounding would cost the loss: squared errors, weighed as ``sensitivity`` says.
-
-    ``inputs``: (columns,); ``slopes``: (rows,).
-    """
-    error = (rounded(weight, inputs, way) - weight).square_()
-    return float(slopes @ (error @ inputs))
 
 
 def rounded(weight: Tensor, inputs: Tensor, way: Way) -> Tensor:

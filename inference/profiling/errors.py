@@ -3,7 +3,8 @@
 Plan of ``measure_errors``:
     1. sensitivities, as packing computes them: squares of inputs, squares of the loss's slopes
     2. some inputs of every matrix, from one more window
-    3. each matrix rounded in every way there is, and as the packed model holds it
+    3. each matrix in every way there is, as packing chooses among them (codes kept where they can
+       be, else plainly rounded), and as the packed model holds it
 
 The loss grows by half the sum of ``E[r,c]^2 slope[r] input[c]`` of ``packing.sensitivity``, divided
 by the tokens twice: once for each of the two sums. It takes errors as small and as uncorrelated.
@@ -22,9 +23,11 @@ from inference.attention import Attention
 from inference.decoder import Decoder, Layer
 from inference.formats.packed_matrix import PLAIN_BITS, PackedMatrix
 from inference.linear import DenseLinear, Linear
+from inference.matrix import GridMatrix
 from inference.packing.body import BODY, body_matrices, ways
 from inference.packing.calibration import Moments
-from inference.packing.quantizer import Way, quantize_rows, rounded
+from inference.packing.choice import cost, grids_of, roughly_held
+from inference.packing.quantizer import Way, quantize_rows
 from inference.packing.sensitivity import sensitivity
 
 __all__ = ["Errors", "MatrixErrors", "measure_errors", "plain_error", "round_in_place"]
@@ -69,12 +72,13 @@ def measure_errors(
     seen = _inputs(decoder, slopes_of[-1])  # 2
     layers = decoder.config.layers
     for index in range(layers):  # 3
+        grids = grids_of(decoder.config, weights, index)
         for part in BODY:
             known, first = moments[index, part], 0
             for name, weight in body_matrices(decoder.config, weights, index, part):
                 slopes = known.slopes[first : first + weight.shape[0]]
                 first += weight.shape[0]
-                judge = _Judge(weight, seen[index, part], known, slopes)
+                judge = _Judge(weight, grids.get(name), seen[index, part], known, slopes)
                 yield MatrixErrors(
                     name=name,
                     shape=(weight.shape[0], weight.shape[1]),
@@ -88,8 +92,16 @@ def measure_errors(
 class _Judge:
     """Of one matrix."""
 
-    def __init__(self, weight: Tensor, inputs: Tensor, moments: Moments, slopes: Tensor) -> None:
+    def __init__(
+        self,
+        weight: Tensor,
+        grid: GridMatrix | None,
+        inputs: Tensor,
+        moments: Moments,
+        slopes: Tensor,
+    ) -> None:
         self._weight = weight
+        self._grid = grid
         self._inputs = inputs
         self._moments = moments
         self._slopes = slopes
@@ -98,7 +110,7 @@ class _Judge:
 
     def all_ways(self, group: int) -> dict[Way, Errors]:
         found = {
-            way: self._errors(rounded(self._weight, self._moments.inputs, way))
+            way: self._errors(roughly_held(self._weight, self._grid, self._moments.inputs, way))
             for way in ways(group)
         }
         found[Way(bits=PLAIN_BITS, group=group)] = self._errors(_plain(self._weight))
@@ -112,11 +124,10 @@ class _Judge:
     def _errors(self, changed: Tensor) -> Errors:
         error = changed - self._weight
         outputs = float((self._inputs @ error.T).norm())
-        cost = float(self._slopes @ (error.square() @ self._moments.inputs))
         return Errors(
             weights=float(error.norm()) / max(self._size, 1e-30),
             outputs=outputs / max(self._output, 1e-30),
-            loss=cost / (2 * self._moments.count**2),
+            loss=cost(error, self._moments.inputs, self._slopes) / (2 * self._moments.count**2),
         )
 
 
@@ -169,12 +180,13 @@ def round_in_place(
     found: Mapping[str, MatrixErrors],
     chosen: Mapping[str, Way],
 ) -> None:
-    """Every matrix of ``decoder`` as ``chosen`` plainly rounds it; the decoder stays that way."""
+    """Every matrix of ``decoder`` as ``chosen`` roughly holds it; the decoder stays that way."""
     config = decoder.config
     for index, layer in enumerate(decoder.layers):
+        grids = grids_of(config, weights, index)
         for part in BODY:
             changed = [
-                rounded(weight, found[name].inputs, chosen[name])
+                roughly_held(weight, grids.get(name), found[name].inputs, chosen[name])
                 for name, weight in body_matrices(config, weights, index, part)
             ]
             bias = weights.qkv(config.width, config.shapes[index], index)[1]

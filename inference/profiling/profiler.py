@@ -1,12 +1,12 @@
 """Profiling a model. Plan of ``profile``:
 
 1. the weights to be rounded, in float32: the model's own, or those its packed form was made from
-2. what rounding does to each matrix, in every way and as it is packed
+2. what is lost of each matrix, in every way there is to hold it and as it is packed
 3. how long each shape takes in each way, and a whole step of the packed model
 4. the allocation at the budget, and at others for comparison
 5. what keys and values in 8 bits change
-6. perplexity of the source, of the packed model, and of the allocation plainly rounded; last,
-   because it rounds the weights in place
+6. perplexity of the source, of the packed model, and of the allocation with no error made up
+   for; last, because it rounds the weights in place
 """
 
 import statistics
@@ -26,8 +26,8 @@ from inference.formats.packed import PackedFile
 from inference.formats.packed_matrix import PackedMatrix
 from inference.kernels import load_kernels
 from inference.loading import load, load_source
-from inference.packing.body import group_of
 from inference.packing.calibration import windows
+from inference.packing.choice import group_for
 from inference.packing.pack import WINDOWS, for_slopes
 from inference.packing.quantizer import Way
 from inference.profiling.cache_error import cache_errors
@@ -114,7 +114,7 @@ class _Profiler:
             raise UnsupportedModel("this family cannot be packed yet", hint="families: llama, qwen")
         self._kernels = load_kernels()
         self.path = f"kernels, {self._kernels.isa}" if self._kernels else "torch, bfloat16"
-        self.group = group_of(self._decoder.config)
+        self.group = group_for(self._decoder.config, self._weights, plan.bits or DEFAULT_BITS)
         self._model = model
         self._found: dict[str, MatrixErrors] = {}
         self._packed: Mapping[str, PackedMatrix] = {}
@@ -137,11 +137,14 @@ class _Profiler:
         return min(wanted, self._decoder.config.max_context)
 
     def packed_bits(self) -> float:
-        """Bits a weight of the layers as packed, or those of the packer's own default."""
+        """Bits a weight of the layers as packed, or those of the packer's own default.
+
+        A byte more than the file holds, so that rounding shuts nothing out that is in it.
+        """
         body = [m for name, m in self._packed.items() if name.startswith("layers.")]
         if not body:
             return DEFAULT_BITS
-        return 8 * sum(m.bytes for m in body) / sum(m.shape[0] * m.shape[1] for m in body)
+        return 8 * (1 + sum(m.bytes for m in body)) / sum(m.shape[0] * m.shape[1] for m in body)
 
     def rounding(self, pieces: Sequence[Tensor]) -> None:
         """2."""

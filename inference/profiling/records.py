@@ -9,7 +9,7 @@ __all__ = ["Allocation", "CacheError", "Form", "Held", "Measured", "Profile", "T
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
-    """One number of bits for one matrix, plainly rounded.
+    """One number of bits for one matrix, no error made up for.
 
     ``latency_us``: one row through the product, weights from memory. ``error``: norm of the
     weights' change over that of the weights. ``output_error``: the same of the product, for inputs

@@ -8,12 +8,14 @@ import pytest
 import torch
 
 from inference.adapters import matrix_shapes
+from inference.catalog import InstalledModel
 from inference.formats.packed import WEIGHTS, write_packed
 from inference.formats.packed_matrix import PackedMatrix
 from inference.matrix import GridMatrix
 from inference.packing.assembly import packed_matrix, plain_matrix
 from inference.packing.kept import KEPT, kept_grid
 from inference.packing.pack import pack
+from inference.profiling import Plan, profile
 from inference.testing import write_tiny_model
 from inference.testing.random_packed import tiny_config
 from inference.text import load_text_model
@@ -74,3 +76,34 @@ def test_the_group_is_that_of_the_grid_where_most_codes_fit(
     """From 4 bits on the source's own 32 columns, below 64."""
     text = load_text_model(write_tiny_model(tmp_path / "text"))
     assert pack(source[0], text, PROSE, bits=bits, say=lambda _: None).group == group
+
+
+def test_a_profile_chooses_the_same(
+    source: tuple[Path, dict[str, PackedMatrix]], tmp_path: Path
+) -> None:
+    """A profile of that source knows which codes are kept: the group, and the way of each matrix,
+    are the packer's."""
+    text = load_text_model(write_tiny_model(tmp_path / "text"))
+    model = InstalledModel(
+        name="grid",
+        path=source[0],
+        format="packed",
+        file=WEIGHTS,
+        chat_form=None,
+        architecture="llama",
+        parameters=0,
+        bits_per_weight=0.0,
+        bytes=0,
+        sha256="",
+        license="",
+        source="",
+    )
+    plan = Plan(threads=1, calibration=PROSE, bits=4.3, rounds=1)
+    found = profile(model, model, text, plan)
+    packed = pack(source[0], text, PROSE, bits=4.3, say=lambda _: None)
+    assert found.group == packed.group == 32
+    assert found.allocation.chosen == {
+        name: (it.bits, it.offsets is not None)
+        for name, it in packed.matrices.items()
+        if name.startswith("layers.")
+    }
