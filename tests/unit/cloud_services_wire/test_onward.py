@@ -77,6 +77,7 @@ async def test_a_caller_that_leaves_ends_the_call_and_cuts_no_read_off(
     with pytest.raises(asyncio.CancelledError):
         await caller
     assert call.cancelled
+    del caller  # its traceback holds the read
     while len(asyncio.all_tasks()) > 1:
         await asyncio.sleep(0)
     gc.collect()
