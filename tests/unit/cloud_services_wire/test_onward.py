@@ -77,8 +77,9 @@ async def test_a_caller_that_leaves_ends_the_call_and_cuts_no_read_off(
     with pytest.raises(asyncio.CancelledError):
         await caller
     assert call.cancelled
-    del caller  # its traceback holds the read
+    del caller  # its traceback holds the read, and so does the loop for a turn more
     while len(asyncio.all_tasks()) > 1:
         await asyncio.sleep(0)
+    await asyncio.sleep(0)
     gc.collect()
     assert (call.reads_cut_off, loose) == (0, [])
