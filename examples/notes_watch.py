@@ -50,7 +50,8 @@ def _summarize(agent: Agent, note: Path, summary: Path) -> None:
     )
     told = features.summarize(session, note.read_text(encoding="utf-8"), timeout_s=120)
     summary.parent.mkdir(exist_ok=True)
-    whole = f"{told.text}\n\n({told.source}: {told.decision.reason})\n"
+    how = ", its own words" if told.quoted else ""
+    whole = f"{told.text}\n\n({told.source}: {told.decision.reason}{how})\n"
     summary.write_text(whole, encoding="utf-8")
 
 

@@ -8,14 +8,14 @@ from typing import Final, Protocol
 from device_agent.budget import Budget
 from lanai.errors import ContextOverflow
 
-__all__ = ["fitting", "sentences", "told_once"]
+__all__ = ["fitting", "sentences", "told_once", "whole_sentences"]
 
 _PARAGRAPH: Final = re.compile(r"(?<=\n)\n+")
 _LINE: Final = re.compile(r"(?<=\n)")
-_SENTENCE: Final = re.compile(r"(?<=[.!?])[\"')\]]*\s+")
+_SENTENCE: Final = re.compile(r"(?<=[.!?])[\"')\]]*\s+|(?<=[。！？])(?=\S)")
 _WORD: Final = re.compile(r"(?<=\s)(?=\S)")
 _CUTS: Final = (_PARAGRAPH, _LINE, _SENTENCE, _WORD)
-_END: Final = re.compile(r"[.!?][\"')\]]*$")
+_END: Final = re.compile(r"[.!?。！？][\"')\]]*$")
 
 
 class Counting(Protocol):
@@ -58,14 +58,18 @@ def sentences(text: str) -> Iterator[tuple[int, int]]:
             start += len(part)
 
 
-def told_once(text: str, *, most: int | None = None) -> str:
-    """The first ``most`` sentences that came to their end, none twice; all of it where none did.
+def whole_sentences(text: str) -> list[str]:
+    """Those that came to their end, none twice; all of them where none did.
 
     What a small model has said, it is likely to say again.
     """
     said = [text[a:b] for a, b in sentences(text)]
-    whole = [each for each in said if _END.search(each)] or said
-    return " ".join(list(dict.fromkeys(whole))[:most])
+    return list(dict.fromkeys([each for each in said if _END.search(each)] or said))
+
+
+def told_once(text: str) -> str:
+    """Its whole sentences, each once."""
+    return " ".join(whole_sentences(text))
 
 
 def _cut(where: re.Pattern[str], text: str) -> list[str]:

@@ -1,12 +1,13 @@
 """Notifications in the order in which a person would want to see them, each with its reason.
 
 1. Of each, ask what it is, among the reasons: the request that is routed.
-2. Where the device answered, judge by likelihood instead: is the text likeliest from a friend, a
-   service, or a seller? Whether a friend asks for something, the words tell better than a small
-   model: a question mark, or a request in English.
+2. Where the device answered, judge by likelihood instead: is the text likeliest from somebody the
+   user knows, a service, or a seller? Whether it asks for something, its words tell better than a
+   small model: a question mark, or a request in English.
 3. Order by reason, then by how much likelier a person wrote it.
 """
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -40,11 +41,14 @@ INSTRUCTIONS: Final = (
     "Say what the notification is. asks: somebody wants something of the user. personal: somebody "
     "the user knows writes. notice: a service tells something. promotion: somebody sells something."
 )
-WRITES: Final[dict[Priority, str]] = {
-    Priority.PERSONAL: "Write a message from a friend.",
-    Priority.NOTICE: "Write an automatic notice from a service.",
-    Priority.PROMOTION: "Write a promotion.",
+WRITES: Final[dict[Priority, tuple[str, ...]]] = {
+    Priority.PERSONAL: ("Write a message from a friend.", "Write a message from a colleague."),
+    Priority.NOTICE: ("Write an automatic notice from a service.",),
+    Priority.PROMOTION: ("Write a promotion.", "Write an advertisement."),
 }
+RATHER: Final = 0.2
+"""Nats a token by which a notice has to be likelier than a message: of two mistakes, the one that
+hides a person is the worse. Chosen on 95 texts that `lanai bench features` does not hold."""
 MAX_NOTIFICATIONS: Final = 64
 _REQUEST: Final = re.compile(
     r"\?|\b(?:please|(?:can|could|would|will) you|let me know|(?:i|we) need|need you to|"
@@ -109,14 +113,19 @@ async def _ranked(work: Task, index: int, notification: Notification) -> Ranked:
 
 
 async def _judged(work: Task, text: str) -> tuple[Priority, float]:
-    """The reason, and by how much it is likelier that a person wrote it."""
-    seen = await work.likelihoods([Said(prompt=prompt, text=text) for prompt in WRITES.values()])
-    by = dict(zip(WRITES, (each.mean for each in seen), strict=True))
+    """The reason, and by how much it is likelier that a person wrote it than a seller."""
+    asked = [(reason, prompt) for reason, prompts in WRITES.items() for prompt in prompts]
+    seen = await work.likelihoods([Said(prompt=prompt, text=text) for _, prompt in asked])
+    by = dict.fromkeys(WRITES, -math.inf)
+    for (reason, _), each in zip(asked, seen, strict=True):
+        by[reason] = max(by[reason], each.mean)
+    score = by[Priority.PERSONAL] - by[Priority.PROMOTION]
+    by[Priority.NOTICE] -= RATHER
     reason = max(by, key=by.__getitem__)
-    # Sellers and services ask too; what they ask for can wait.
-    if reason is Priority.PERSONAL and _REQUEST.search(text):
+    # Sellers ask too; what they ask for can wait.
+    if reason is not Priority.PROMOTION and _REQUEST.search(text):
         reason = Priority.ASKS
-    return reason, by[Priority.PERSONAL] - max(by[Priority.NOTICE], by[Priority.PROMOTION])
+    return reason, score
 
 
 def _place(ranked: Ranked) -> tuple[int, float]:

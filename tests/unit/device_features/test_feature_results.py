@@ -65,15 +65,47 @@ async def test_a_sentence_is_one_and_bullets_are_lines(tmp_path: Path) -> None:
 async def test_a_long_text_is_told_in_pieces_and_those_in_one(tmp_path: Path) -> None:
     """Each piece fits; the last request is of what was told of the others."""
     long = "\n\n".join(f"Part {number}. {NOTE}" for number in range(6))
-    fake = FakeAgent(tmp_path, ["Told briefly."], device_context_tokens=900)
+    fake = FakeAgent(tmp_path, ["The pump broke."], device_context_tokens=900)
     async with fake as agent:
-        summary = await features.summarize(agent, long)
+        summary = await features.summarize(agent, long, length="sentence")
     assert summary.pieces > 2
     assert len(summary.replies) == len(fake.prompts) == summary.pieces + 1
-    assert fake.prompts[-1].endswith(
-        "user: " + "\n".join(["Told briefly."] * summary.pieces) + "\n"
-    )
+    assert fake.prompts[-1].endswith("\n".join(["The pump broke."] * summary.pieces) + "\n")
     assert all(f"Part {n}." in "".join(fake.prompts) for n in range(6))
+    assert (summary.text, summary.quoted) == ("The pump broke.", False)
+
+
+async def test_a_paragraph_is_what_was_told_of_the_pieces(tmp_path: Path) -> None:
+    """Where that is short already, nothing is told twice, and nothing more is asked."""
+    long = "\n\n".join(f"Part {number}. {NOTE}" for number in range(6))
+    fake = FakeAgent(tmp_path, ["The pump broke. The plumber comes."], device_context_tokens=900)
+    async with fake as agent:
+        summary = await features.summarize(agent, long)
+    assert summary.text == "The pump broke. The plumber comes."
+    assert len(fake.prompts) == summary.pieces > 2
+
+
+async def test_a_note_that_is_answered_is_quoted_instead(tmp_path: Path) -> None:
+    """What the text does not back is left out; where nothing is left, its own words stand there."""
+    sorry = "I'm sorry, I cannot help you with that."
+    first = "The pump in the cellar of house 14 broke on Tuesday."
+    fake = FakeAgent(tmp_path, [sorry, f"{sorry} The pump broke.", "- I am sorry\n- I cannot"])
+    async with fake as agent:
+        quoted = await features.summarize(agent, NOTE)
+        told = await features.summarize(agent, NOTE)
+        listed = await features.summarize(agent, NOTE, length="bullets")
+    assert (quoted.text, quoted.quoted) == (first, True)
+    assert (told.text, told.quoted) == ("The pump broke.", False)
+    assert (listed.text, listed.bullets, listed.quoted) == (f"- {first}", (first,), True)
+
+
+async def test_an_app_s_own_words_are_not_judged(tmp_path: Path) -> None:
+    """It may want another language, or a verdict: what it asks for is what it gets."""
+    fake = FakeAgent(tmp_path, ["Defekte Pumpe, Haus 15."])
+    async with fake as agent:
+        summary = await features.summarize(agent, NOTE, instructions="Sag es auf Deutsch.")
+    assert (summary.text, summary.quoted) == ("Defekte Pumpe, Haus 15.", False)
+    assert fake.prompts == (f"system: Sag es auf Deutsch.\nuser: {NOTE}\n",)
 
 
 async def test_a_text_that_never_gets_shorter_is_an_overflow(tmp_path: Path) -> None:
@@ -244,9 +276,9 @@ def test_public_names() -> None:
 
 def test_the_blocking_twin_is_the_same(tmp_path: Path) -> None:
     """Over an agent and over a session; errors come through."""
-    fake = FakeAgent(tmp_path, ["Short.", "Warm.", EngineCrashed("gone")])
+    fake = FakeAgent(tmp_path, ["It broke.", "Warm.", EngineCrashed("gone")])
     with Agent(fake) as agent:
-        assert blocking.summarize(agent, NOTE).text == "Short."
+        assert blocking.summarize(agent, NOTE).text == "It broke."
         assert blocking.rewrite(agent.session(), NOTE, tone="friendly").text == "Warm."
         with pytest.raises(EngineCrashed):
             blocking.extract(agent, MAIL, into=Person)

@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from device_agent.budget import Budget
+from device_agent.features.backing import backed, beginning
 from device_agent.features.changes import changes
 from device_agent.features.extracting import spans
-from device_agent.features.pieces import fitting, sentences, told_once
+from device_agent.features.pieces import fitting, sentences, told_once, whole_sentences
 from device_agent.features.rewriting import facts
 from device_agent.features.spelling import doubts, slips
 from inference.guided import FormCheck, Regex
@@ -109,8 +110,9 @@ def test_sentences_have_places() -> None:
     """White space between them belongs to none."""
     text = '  One. "Two!" Three\n\nFour'
     assert [text[a:b] for a, b in sentences(text)] == ["One.", '"Two!"', "Three", "Four"]
-    assert told_once("A. B. A. C", most=None) == "A. B."
+    assert told_once("A. B. A. C") == "A. B."
     assert told_once("no end here") == "no end here"
+    assert whole_sentences("一二三。四五六。一二三。") == ["一二三。", "四五六。"]
 
 
 def test_spans_are_runs_of_words_as_they_stand() -> None:
@@ -122,3 +124,21 @@ def test_spans_are_runs_of_words_as_they_stand() -> None:
         assert not check.accepts(said), said
     with pytest.raises(UsageError):
         spans("word " * 801)
+
+
+NOTE = "The pump of house 14 broke on Tuesday. Maria called the plumber, who can come at 9:30."
+
+
+def test_a_text_backs_what_retells_it() -> None:
+    """Not what answers it, nor what states a name or number of its own."""
+    assert backed("Maria called a plumber because the pump broke.", NOTE)
+    assert not backed("I'm sorry, I'm afraid that I cannot help you with this.", NOTE)
+    assert not backed("The pump of house 15 broke.", NOTE)
+    assert not backed("The plumber, Mario Rossi, called.", NOTE)
+
+
+def test_a_quotation_is_shorter_than_its_text() -> None:
+    """Whole sentences, one at least; a line without an end is cut."""
+    assert beginning(NOTE, most=3) == ["The pump of house 14 broke on Tuesday."]
+    assert beginning("A b c. D e f. G h i. J k l.", most=3) == ["A b c.", "D e f."]
+    assert beginning("word " * 90, most=1) == [("word " * 60) + "…"]
