@@ -4,22 +4,23 @@ Every call is handed to the core's event loop and awaited there, so there is one
 crypto path. The thread starts with the agent and ends with ``close``.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Self, Unpack, overload
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from typing_extensions import TypeVar
 
 from device_agent.agent import AsyncAgent
 from device_agent.asking import Asking
 from device_agent.availability import Availability
+from device_agent.blocking_stream import Stream
 from device_agent.budget import Budget
 from device_agent.departure import Approve, Redact
 from device_agent.guardrails import Guardrails
 from device_agent.ledger import Ledger
 from device_agent.portal import Portal
-from device_agent.reply import Reply, TextEvent
-from device_agent.session import AsyncSession, AsyncStream, Overflow
+from device_agent.reply import Reply
+from device_agent.session import AsyncSession, Overflow
 from inference.text import ChatMessage
 from lanai.content import Content
 from lanai.folders import Folders
@@ -182,70 +183,21 @@ class Session:
     @overload
     def stream(
         self, prompt: str | None, *, into: None = None, **asking: Unpack[Asking]
-    ) -> "Stream[Content]": ...
+    ) -> Stream[Content]: ...
     @overload
     def stream(
         self, prompt: str | None, *, into: "JsonSchema | dict[str, Any]", **asking: Unpack[Asking]
-    ) -> "Stream[Any]": ...
+    ) -> Stream[Any]: ...
     @overload
     def stream(
         self, prompt: str | None, *, into: "Regex | Choices", **asking: Unpack[Asking]
-    ) -> "Stream[Content]": ...
+    ) -> Stream[Content]: ...
     @overload
     def stream(
         self, prompt: str | None, *, into: "type[T] | TypeAdapter[T]", **asking: Unpack[Asking]
-    ) -> "Stream[T]": ...
+    ) -> Stream[T]: ...
     def stream(
         self, prompt: str | None, *, into: Any = None, **asking: Unpack[Asking]
-    ) -> "Stream[Any]":
+    ) -> Stream[Any]:
         """The same, piece by piece: ``with session.stream(...) as stream``."""
         return Stream(self._session.stream(prompt, into=into, **asking), self._portal)
-
-
-class Stream(Generic[T]):
-    """Events with ``text``; ``final`` once the answer is whole. See ``AsyncStream``."""
-
-    def __init__(self, stream: AsyncStream[T], portal: Portal) -> None:
-        self._stream = stream
-        self._portal = portal
-
-    def __enter__(self) -> Self:
-        self._portal.call(self._stream.__aenter__())
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._portal.call(self._stream.__aexit__(kind, error, traceback))
-
-    def __iter__(self) -> Iterator[TextEvent]:
-        return self
-
-    def __next__(self) -> TextEvent:
-        event = self._portal.call(_next(self._stream))
-        if event is None:
-            raise StopIteration
-        return event
-
-    @property
-    def trace_id(self) -> str:
-        """Of the request's trace."""
-        return self._stream.trace_id
-
-    @property
-    def decision(self) -> Decision | None:
-        """Where the answer comes from and why; it stands once the first piece has come."""
-        return self._stream.decision
-
-    @property
-    def final(self) -> Reply[T]:
-        """The whole answer. Raises ``UsageError`` when it is not there."""
-        return self._stream.final
-
-
-async def _next(stream: AsyncStream[Any]) -> TextEvent | None:
-    # StopAsyncIteration cannot travel through a future.
-    return await anext(stream, None)

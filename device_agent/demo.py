@@ -12,9 +12,8 @@ import asyncio
 import signal
 import subprocess
 import sys
-import textwrap
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -24,20 +23,17 @@ from types import FrameType
 import click
 
 from device_agent.agent import AsyncAgent
-from device_agent.cli.trace import tree
-from device_agent.ledger import ledger_path
+from device_agent.demo_telling import WIDTH, summary, told, wrapped
 from device_agent.options import Options
 from device_agent.reply import Reply
-from device_agent.traces import TraceStore, traces_path
 from lanai.cli.output import complain, say
 from lanai.errors import CloudUnavailable, LanaiError
 from lanai.folders import Folders
-from router.vocabulary import DataClass, Destination, Mode
+from router.vocabulary import DataClass, Mode
 
 __all__ = ["main"]
 
 CLUSTER = "demo"
-WIDTH = 80
 LONG_TEXT_CHARACTERS = 12_000
 SHORT_QUESTIONS = (
     "What is the capital of Australia?",
@@ -127,8 +123,8 @@ async def _requests(times: list[tuple[str, float]]) -> int:
     async with AsyncAgent.from_config(folders=folders) as agent:
         with _timed("look at device and cloud", times):
             state = await agent.availability()
-        click.echo(_wrapped("device", state.device.reason))
-        click.echo(_wrapped("cloud", state.cloud.reason))
+        click.echo(wrapped("device", state.device.reason))
+        click.echo(wrapped("cloud", state.cloud.reason))
         asked = samples()
         for number, sample in enumerate(asked, start=1):
             click.echo(f"\n── {number} of {len(asked)}: {sample.shows} ".ljust(WIDTH + 1, "─"))
@@ -138,14 +134,14 @@ async def _requests(times: list[tuple[str, float]]) -> int:
                 failed += 1
             else:
                 replies.append(reply)
-    _summary(folders, replies, times)
+    summary(folders, replies, times)
     return 1 if failed else 0
 
 
 async def _ask(agent: AsyncAgent, sample: Sample) -> Reply | None:
-    click.echo(_wrapped("prompt", sample.prompt))
+    click.echo(wrapped("prompt", sample.prompt))
     before = f"after {len(sample.context):,} characters of text, " if sample.context else ""
-    click.echo(_wrapped("", f"{before}mode {sample.mode}, data {sample.data_class}"))
+    click.echo(wrapped("", f"{before}mode {sample.mode}, data {sample.data_class}"))
     session = agent.session(mode=sample.mode, data_class=sample.data_class)
     prompt = f"{sample.context}\n\n{sample.prompt}".strip()
     try:
@@ -153,65 +149,9 @@ async def _ask(agent: AsyncAgent, sample: Sample) -> Reply | None:
     except LanaiError as error:
         complain(f"{error.code}: {error.message}", hint=error.hint)
         return None
-    for line in _lines(reply):
+    for line in told(reply):
         click.echo(line)
     return reply
-
-
-def _lines(reply: Reply) -> list[str]:
-    decision, usage = reply.decision, reply.usage
-    speed = f", {usage.tokens_per_s:.3g} tok/s" if usage.tokens_per_s else ""
-    first = f", first text after {usage.ttft_ms:.0f} ms" if usage.ttft_ms else ""
-    return [
-        _wrapped("answer", reply.text.strip()),
-        _wrapped("source", f"{reply.source} ({reply.model}{first}{speed})"),
-        _wrapped("decision", decision.explain()),
-        _wrapped("receipt", _receipt(reply)),
-        _wrapped("trace", reply.trace_id),
-    ]
-
-
-def _receipt(reply: Reply) -> str:
-    if reply.receipt is None:
-        return "none: nothing left the device"
-    receipt = reply.receipt
-    return (
-        f"node {receipt.node[:16]}…, evidence {receipt.evidence}, measurement "
-        f"{receipt.measurement[:16]}…, log checkpoint {receipt.log_checkpoint[:16]}…"
-    )
-
-
-def _summary(folders: Folders, replies: Sequence[Reply], times: list[tuple[str, float]]) -> None:
-    cloud = [reply for reply in replies if reply.source is Destination.CLOUD]
-    click.echo("\n── time of each step ".ljust(WIDTH + 1, "─"))
-    for name, seconds in times:
-        click.echo(f"{name:<28}{seconds:>8.2f} s")
-    click.echo("\n── where it is written down ".ljust(WIDTH + 1, "─"))
-    click.echo(f"traces   {traces_path(folders)}")
-    click.echo(f"ledger   {ledger_path(folders)}{'' if cloud else '  (nothing has left)'}")
-    if replies:
-        _show_trace(folders, (cloud or replies)[-1])
-
-
-def _show_trace(folders: Folders, reply: Reply) -> None:
-    click.echo(f"\n$ lanai trace show {reply.trace_id[:12]}")
-    store = TraceStore.open(traces_path(folders))
-    try:
-        for line in tree(store.spans(reply.trace_id)):
-            click.echo(line)
-    finally:
-        store.close()
-    click.echo()
-
-
-def _wrapped(label: str, text: str) -> str:
-    return textwrap.fill(
-        text,
-        WIDTH,
-        initial_indent=f"{label:<9}",
-        subsequent_indent=" " * 9,
-        break_on_hyphens=False,
-    )
 
 
 def _long_text() -> str:

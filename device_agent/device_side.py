@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from device_agent.consult import Consultation
 from device_agent.draft import Draft
-from device_agent.local import LocalAnswer
+from device_agent.local_answer import LocalAnswer
 from device_agent.reply import Ending
 from device_agent.runtime import Ask, Runtime
 from device_agent.tools import told

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 import numpy as np
 
 from device_agent.consult import Consultation
-from device_agent.local import LocalAnswer, Piece
+from device_agent.local_answer import LocalAnswer, Piece
 from device_agent.tracing import RequestTrace, Step
 from inference.engine import Prefilled
 from inference.text import ToolCall

@@ -10,11 +10,17 @@ import json
 import sqlite3
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from device_agent.retention import ReckonedClock, WallReading
+from device_agent.trace_records import (
+    SpanRecord,
+    TraceRecord,
+    read_span,
+    read_trace,
+    span_row,
+)
 from device_agent.trace_schema import prepare
 from lanai.errors import TraceError
 from lanai.folders import Folders, private_folder
@@ -22,35 +28,6 @@ from lanai.folders import Folders, private_folder
 __all__ = ["SpanRecord", "TraceRecord", "TraceStore", "traces_path"]
 
 KEEP_TRACES = 10_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpanRecord:
-    """One step, in nanoseconds since 1970. The request itself has no ``parent_id``."""
-
-    trace_id: str
-    span_id: str
-    parent_id: str | None
-    name: str
-    start_ns: int
-    end_ns: int
-    attributes: Mapping[str, Any]
-
-    @property
-    def duration_ms(self) -> float:
-        return (self.end_ns - self.start_ns) / 1e6
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TraceRecord:
-    """One request. ``error`` is an error's class name; ``decision`` the router's JSON record."""
-
-    trace_id: str
-    started_ns: int
-    duration_ns: int
-    spans: int
-    error: str | None
-    decision: Mapping[str, Any] | None
 
 
 def traces_path(folders: Folders) -> Path:
@@ -109,7 +86,7 @@ class TraceStore:
             stored_ns = root.start_ns if reading is None else _gone_on(connection, reading)
             connection.execute("INSERT INTO traces VALUES (?, ?, ?, ?, ?, ?, ?)", (*row, stored_ns))
             connection.executemany(
-                "INSERT INTO spans VALUES (?, ?, ?, ?, ?, ?, ?)", map(_span_row, spans)
+                "INSERT INTO spans VALUES (?, ?, ?, ?, ?, ?, ?)", map(span_row, spans)
             )
             _prune(connection, keep)
         return stored_ns
@@ -132,7 +109,7 @@ class TraceStore:
             rows = connection.execute(
                 "SELECT * FROM traces ORDER BY stored_ns DESC, started_ns DESC LIMIT ?", (limit,)
             ).fetchall()
-        return tuple(map(_trace, rows))
+        return tuple(map(read_trace, rows))
 
     def find(self, trace_id: str) -> TraceRecord:
         """By id or a prefix that names one trace. Raises ``TraceError``."""
@@ -144,7 +121,7 @@ class TraceStore:
         if len(rows) != 1 or not trace_id:
             what = "no trace has this id" if not rows else "more than one trace starts so"
             raise TraceError(what, hint="`lanai trace list` shows the ids")
-        return _trace(rows[0])
+        return read_trace(rows[0])
 
     def spans(self, trace_id: str) -> tuple[SpanRecord, ...]:
         """Every step of one request (id or prefix), by start time. Raises ``TraceError``."""
@@ -153,7 +130,7 @@ class TraceStore:
             rows = connection.execute(
                 "SELECT * FROM spans WHERE trace_id = ? ORDER BY start_ns, end_ns DESC", (found,)
             ).fetchall()
-        return tuple(map(_span, rows))
+        return tuple(map(read_span, rows))
 
     def decision(self, trace_id: str) -> Mapping[str, Any]:
         """The router's record of one request (id or prefix). Raises ``TraceError``."""
@@ -240,37 +217,6 @@ def _prune_before(connection: sqlite3.Connection, before_ns: int) -> int:
     old = "SELECT trace_id FROM traces WHERE stored_ns < ?"
     connection.execute(f"DELETE FROM spans WHERE trace_id IN ({old})", (before_ns,))  # noqa: S608  constants
     return connection.execute("DELETE FROM traces WHERE stored_ns < ?", (before_ns,)).rowcount
-
-
-def _span_row(span: SpanRecord) -> tuple[Any, ...]:
-    attributes = json.dumps(dict(span.attributes), allow_nan=False)
-    return (
-        *(span.trace_id, span.span_id, span.parent_id, span.name),
-        *(span.start_ns, span.end_ns, attributes),
-    )
-
-
-def _span(row: tuple[Any, ...]) -> SpanRecord:
-    return SpanRecord(
-        trace_id=row[0],
-        span_id=row[1],
-        parent_id=row[2],
-        name=row[3],
-        start_ns=row[4],
-        end_ns=row[5],
-        attributes=json.loads(row[6]),
-    )
-
-
-def _trace(row: tuple[Any, ...]) -> TraceRecord:
-    return TraceRecord(
-        trace_id=row[0],
-        started_ns=row[1],
-        duration_ns=row[2],
-        spans=row[3],
-        error=row[4],
-        decision=None if row[5] is None else json.loads(row[5]),
-    )
 
 
 def _failed(what: str, path: Path, error: Exception) -> TraceError:
