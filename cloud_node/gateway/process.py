@@ -63,6 +63,7 @@ async def run(config: GatewayConfig, service: Service) -> None:
         # 2
         store = open_store(config.store_url)
         closing.push_async_callback(store.close)
+        await store.connect()
         channel = open_channel(config.log.address, config.log.certificate.encode())
         closing.push_async_callback(channel.close, None)
         log = LogReader(channel)

@@ -43,6 +43,7 @@ class Node:
 
     async def start(self) -> None:
         # 1.
+        await self._shared.store.connect()
         self._current = await Epoch.open(self._plan)
 
     async def serve(self, stopping: asyncio.Event) -> None:

@@ -50,6 +50,9 @@ class MemoryStore:
         self._nodes = {key: entry for key, entry in self._nodes.items() if entry[1] > now}
         return {key: announcement for key, (announcement, _) in self._nodes.items()}
 
+    async def connect(self) -> None:
+        """There is nothing to open."""
+
     async def ping(self) -> None:
         self._answer()
 

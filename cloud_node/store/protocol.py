@@ -41,6 +41,9 @@ class Store(Protocol):
     async def roster(self) -> Mapping[bytes, bytes]:
         """Announcements that have not lapsed, by node id. Unverified: the reader checks each."""
 
+    async def connect(self) -> None:
+        """Open every connection there may be, so that no request waits for one. Raises nothing."""
+
     async def ping(self) -> None:
         """Return when the store answers."""
 

@@ -89,6 +89,10 @@ class RedisStore:
         pairs = zip(names, values, strict=True)
         return {_node_id(name): _raw(value) for name, value in pairs if value is not None}
 
+    async def connect(self) -> None:
+        with suppress(StoreError):  # the first that needs it finds out
+            await asyncio.gather(*(self.ping() for _ in range(CONNECTIONS)))
+
     async def ping(self) -> None:
         await self._call(self._client.ping())
 

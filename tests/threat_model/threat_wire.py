@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import Message
 from grpc import aio
+from grpc.aio import EOF
 
 from cloud_node.node.front import Front
 from device_agent.cloud.transport import refused
@@ -40,6 +41,10 @@ class ServerContext:
         self._frames = frames
         self.written: asyncio.Queue[Message] = asyncio.Queue()
 
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        while (answer := await self.read()) is not EOF:
+            yield answer
+
     async def read(self) -> Any:
         with suppress(StopAsyncIteration):
             if self._frames is not None:
@@ -67,20 +72,23 @@ class Call:
         self._task = asyncio.ensure_future(work)
 
     async def __aiter__(self) -> AsyncIterator[Any]:
-        while True:
-            taking = asyncio.ensure_future(self._answers.get())
-            try:
-                await asyncio.wait({taking, self._task}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                if not taking.done():
-                    taking.cancel()
-            if taking.done() and not taking.cancelled():
-                yield taking.result()
-                continue
-            while not self._answers.empty():
-                yield self._answers.get_nowait()
-            self._task.result()
-            return
+        while (answer := await self.read()) is not EOF:
+            yield answer
+
+    async def read(self) -> Any:
+        """The next answer, or ``EOF``. Raises what the call ended with."""
+        taking = asyncio.ensure_future(self._answers.get())
+        try:
+            await asyncio.wait({taking, self._task}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not taking.done():
+                taking.cancel()
+        if taking.done() and not taking.cancelled():
+            return taking.result()
+        if not self._answers.empty():
+            return self._answers.get_nowait()
+        self._task.result()
+        return EOF
 
     def cancel(self) -> bool:
         return self._task.cancel()

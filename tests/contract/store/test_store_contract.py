@@ -108,6 +108,20 @@ async def test_a_store_answers_ping_and_closes_twice(stores: Stores) -> None:
     await store.close()
 
 
+async def test_connecting_opens_all_there_will_ever_be(stores: Stores) -> None:
+    """However many calls run at once afterwards, no connection is added."""
+    store = stores[Role.NODE]
+    await store.connect()
+    before = _sockets()
+    await asyncio.gather(*(store.ping() for _ in range(40)))
+    assert _sockets() == before
+
+
+def _sockets() -> int:
+    links = (Path("/proc/self/fd") / name for name in os.listdir("/proc/self/fd"))
+    return sum(link.is_symlink() and os.readlink(link).startswith("socket:") for link in links)
+
+
 # What only servers have ----------------------------------------------------------------------
 
 
@@ -160,6 +174,7 @@ async def test_a_server_of_another_certificate_is_refused(
 async def test_a_store_that_is_gone_is_an_error() -> None:
     """A dead server is a ``StoreError`` soon, and no error shows the password."""
     store = open_store("unix://gateway:secret-word@/nonexistent/lanai.sock", timeout_s=0.5)
+    await store.connect()
     with pytest.raises(StoreError) as failed:
         await store.spend_token(digest(), ttl_s=60)
     assert "secret-word" not in str(failed.value)
