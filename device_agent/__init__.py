@@ -27,7 +27,14 @@ if TYPE_CHECKING:
     from device_agent.transcript import Transcript
     from inference.guided import Choices, JsonSchema, Regex
     from inference.text import ChatMessage, Tool, ToolCall
-    from lanai.errors import ConsentRefused, ToolFailed, ValidationFailed
+    from lanai.errors import (
+        ConsentRefused,
+        ContextOverflow,
+        DeadlineExceeded,
+        LanaiError,
+        ToolFailed,
+        ValidationFailed,
+    )
     from router.decision import Decision
     from router.vocabulary import DataClass, Destination, Mode, Reason, Stage
 
@@ -41,12 +48,15 @@ __all__ = [
     "ChatMessage",
     "Choices",
     "ConsentRefused",
+    "ContextOverflow",
     "DataClass",
+    "DeadlineExceeded",
     "Decision",
     "Destination",
     "Disclosure",
     "FunctionTool",
     "JsonSchema",
+    "LanaiError",
     "Ledger",
     "Mode",
     "Options",
@@ -80,12 +90,15 @@ _HOME = {
     "ChatMessage": "inference.text",
     "Choices": "inference.guided",
     "ConsentRefused": "lanai.errors",
+    "ContextOverflow": "lanai.errors",
     "DataClass": "router.vocabulary",
+    "DeadlineExceeded": "lanai.errors",
     "Decision": "router",
     "Destination": "router.vocabulary",
     "Disclosure": "device_agent.disclosure",
     "FunctionTool": "device_agent.tools",
     "JsonSchema": "inference.guided",
+    "LanaiError": "lanai.errors",
     "Ledger": "device_agent.ledger",
     "Mode": "router.vocabulary",
     "Options": "device_agent.options",

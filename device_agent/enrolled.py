@@ -82,7 +82,7 @@ class EnrolledCloud:
         return EvidenceRejected(
             f"no node was accepted ({state.part.reason}); nothing was sent",
             reason=next(words, Rejection.KIND_NOT_ACCEPTED),
-            hint=state.part.hint,
+            hint=state.part.hint or "`lanai available` says more; the operator can tell why",
         )
 
     async def close(self) -> None:

@@ -149,5 +149,7 @@ def next_ask(ask: Ask, reply: Reply[Content], runs: list[ToolRun], *, last: bool
 
 def _cut_off() -> ValidationFailed:
     return ValidationFailed(
-        "the answer was cut off by max_tokens", cut_off=True, hint="raise max_tokens"
+        "the answer was cut off by max_tokens",
+        cut_off=True,
+        hint="bound the form's texts, numbers and lists (`max_length`, `le`), or raise max_tokens",
     )

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-PAGES = ("README.md", "docs/tutorial.md", "docs/testing.md", "docs/embedding.md", "docs/tools.md")
+PAGES = (
+    "README.md",
+    "docs/tutorial.md",
+    "docs/testing.md",
+    "docs/embedding.md",
+    "docs/moving.md",
+    "docs/tools.md",
+)
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -75,7 +75,8 @@ def test_notes_are_summarized_once_and_again_when_they_change(tmp_path) -> None:
     """A file that is no text is left out; the private one is a secret."""
     app, notes = example("notes_watch.py"), tmp_path / "notes"
     notes.mkdir()
-    for name, text in (("a.md", b"a short one"), ("b-private.txt", b"two"), ("c.md", b"\xff"), ("d", b"")):
+    texts = {"a.md": b"a short one", "b-private.txt": b"two", "c.md": b"\xff", "d": b""}
+    for name, text in texts.items():
         (notes / name).write_bytes(text)
     with Agent(FakeAgent(tmp_path, ["short"])) as agent:
         written = app.summarize_new(agent, notes)
