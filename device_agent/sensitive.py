@@ -5,8 +5,8 @@ says so, and can lower nothing. It is a net with holes: what an app knows to be 
 
 Cards, account numbers and national numbers are checked by `python-stdnum` (check digits),
 credentials by the patterns of `detect-secrets`; both are pure Python and run offline. Names,
-contacts and health are a few patterns of our own: what recognizes names by a model
-(`presidio-analyzer` brings spaCy and 36 other packages) costs more than the router may.
+contacts and health are a few patterns of our own: a model that recognizes names costs more than
+the router may (docs/router.md has what was measured).
 """
 
 import re
