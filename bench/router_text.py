@@ -4,8 +4,9 @@
 
 Prints JSON. For each draw: 1,500 labels of MMLU at random and all other rows judged; half of the
 subjects learned from and the other half judged. ``learning_curve``: mean APGR on 2,000 rows by the
-number of labels. ``regret`` repeats the bound of
-``lanai route calibrate`` over 300 random halves, beside conformal risk control.
+number of labels. ``ceilings``: what knowing more than the text would give (``router_ceilings``).
+``regret`` repeats the bound of ``lanai route calibrate`` over 300 random halves, beside conformal
+risk control.
 """
 
 import json
@@ -16,6 +17,7 @@ import click
 import numpy as np
 
 from bench.evaluation_data import data_option
+from bench.router_ceilings import ceilings, tells_wins
 from router.comparison import score_by_text
 from router.deferral import DeferralCurve
 from router.guarantee import allowed_losses, conformal_losses, keep_most
@@ -44,6 +46,7 @@ def main(draws: int, data: Path) -> None:
         "mmlu_1500_labels": [_judged(*_drawn(mmlu, LABELS["mmlu"], seed)) for seed in range(draws)],
         "mmlu_subjects_left_out": [_judged(*_by_subject(mmlu, seed)) for seed in range(draws)],
         "learning_curve": {labels: _learned(mmlu, labels, draws) for labels in CURVE},
+        "ceilings": {name: ceilings(sets[name], LABELS[name]) for name in sets},
         "regret": [
             _regret(name, sets[name], alpha) for name in sets for alpha in (0.02, 0.05, 0.1)
         ],
@@ -69,6 +72,7 @@ def _judged(train: Results, test: Results) -> dict[str, Any]:
     return {
         "labels": scored.labels,
         "questions": len(test),
+        "tells_wins": round(tells_wins(scored.scores, test), 4),
         **{name: shown(judged[name].figure("apgr")) for name in rankings},
         "over_length": shown(judged["text"].less(judged["length"], "apgr")),
     }
