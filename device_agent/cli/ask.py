@@ -52,7 +52,7 @@ async def _respond(
 ) -> "Reply[Any]":
     from device_agent.agent import AsyncAgent
 
-    async with AsyncAgent.from_config(mode=talk.mode) as agent:
+    async with AsyncAgent.from_config(mode=talk.mode, device_model=talk.model) as agent:
         session = talk.session(agent)
         if stream:
             reply = await _show(session, prompt, talk.asking, into)
@@ -75,7 +75,7 @@ def chat(**rest: Any) -> None:
 async def _chat(talk: "Talk") -> None:
     from device_agent.agent import AsyncAgent
 
-    async with AsyncAgent.from_config(mode=talk.mode) as agent:
+    async with AsyncAgent.from_config(mode=talk.mode, device_model=talk.model) as agent:
         session = talk.session(agent)
         say("/exit or Ctrl-D ends")
         while (line := await asyncio.to_thread(_next_line)) is not None:
@@ -141,6 +141,7 @@ class Talk:
     """What the shared options of both commands say."""
 
     mode: str | None
+    model: str | None
     data_class: str
     system: str | None
     approve: "Approve | None"
@@ -156,7 +157,7 @@ def _talk(given: dict[str, Any]) -> Talk:
     """Raises ``UsageError`` for a value out of range."""
     from device_agent.options import Options
 
-    named = {name: given.pop(name) for name in ("mode", "data_class", "system")}
+    named = {name: given.pop(name) for name in ("mode", "model", "data_class", "system")}
     external, yes = given.pop("external"), given.pop("yes")
     asking: Asking = {"options": Options(**given)}
     if external is not None:

@@ -37,6 +37,9 @@ _ANSWER: Final = (
         show_default=True,
         help=f"{', '.join(DATA_CLASSES)}; what is secret never leaves the device",
     ),
+    click.option(
+        "--model", metavar="NAME", help="the device's: catalog name, folder or GGUF [device_model]"
+    ),
     click.option("--system", metavar="TEXT", help="instructions for the model"),
     click.option("--max-tokens", type=int, help="length of the answer at most"),
     click.option("--temperature", type=float, default=0.0, show_default=True),

@@ -29,7 +29,9 @@ def commands(make_bench, monkeypatch, home):
     def install(**parts):
         bench = make_bench(**parts)
 
-        def from_config(*, mode: str | None = None, folders: Folders | None = None) -> AsyncAgent:
+        def from_config(
+            *, mode: str | None = None, folders: Folders | None = None, **_: object
+        ) -> AsyncAgent:
             settings = bench.agent._settings.model_copy(update={"mode": mode or "auto"})
             return AsyncAgent(bench.agent._runtime, settings)
 
@@ -47,6 +49,12 @@ def test_respond_prints_the_answer_and_says_the_rest(commands, capsys) -> None:
     assert printed.out == "from the device\n"
     assert len(printed.err.splitlines()) == 1
     assert "device (scripted): cloud_not_configured; trace " in printed.err
+
+
+def test_respond_asks_the_model_that_is_named(home, capsys) -> None:
+    """The device's, for this request; one that is not there is said with the way to get it."""
+    assert run(["respond", "hello", "--model", "qwen3-0.6b", "--mode", "only_on_device"]) == 1
+    assert "`lanai models pull qwen3-0.6b`" in capsys.readouterr().err
 
 
 def test_respond_streams(commands, capsys) -> None:

@@ -36,7 +36,7 @@ def use(stage: MakeStage, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None
     def install(*answers: str, **more: Any) -> None:
         made = stage(*answers, **more)
 
-        def from_config(*, mode: str | None = None) -> AsyncAgent:
+        def from_config(*, mode: str | None = None, **_: object) -> AsyncAgent:
             settings = Settings(mode=mode or "auto", max_output_tokens=100)
             return AsyncAgent(made.agent._runtime, settings)
 
