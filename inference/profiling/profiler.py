@@ -39,7 +39,7 @@ from inference.profiling.records import CacheError, Measured, Profile
 from inference.profiling.totals import at_budget, frontier, uniform
 from inference.scoring import perplexity
 from inference.text import TextModel
-from lanai.errors import UnsupportedModel, UsageError
+from lanai.errors import UsageError
 
 __all__ = ["Plan", "profile"]
 
@@ -110,8 +110,6 @@ class _Profiler:
         self._plan = plan
         self._progress = progress
         self._decoder, self._weights = load_source(source.path, precision="float32")
-        if self._decoder.config.sandwich_norms:
-            raise UnsupportedModel("this family cannot be packed yet", hint="families: llama, qwen")
         self._kernels = load_kernels()
         self.path = f"kernels, {self._kernels.isa}" if self._kernels else "torch, bfloat16"
         self.group = group_for(self._decoder.config, self._weights, plan.bits or DEFAULT_BITS)
