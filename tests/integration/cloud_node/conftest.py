@@ -5,11 +5,13 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import pytest_asyncio
 
 from cloud_node.launcher_config import LauncherConfig
 from cloud_node.node import NodeConfig
@@ -90,9 +92,22 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 async def site(tiny_model: Path) -> AsyncIterator[Site]:
     """A host with everything but nodes; ends every process it started."""
+    async with opened_site(tiny_model) as host:
+        yield host
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_site(tiny_model: Path) -> AsyncIterator[Site]:
+    """The same for all tests of a file that leave what runs as they found it."""
+    async with opened_site(tiny_model) as host:
+        yield host
+
+
+@asynccontextmanager
+async def opened_site(model: Path) -> AsyncIterator[Site]:
     with tempfile.TemporaryDirectory(prefix="lanai-") as name:  # short: sockets live below it
         folder = Path(name)
-        async with open_host(folder, tiny_model, context_tokens=512) as around:
+        async with open_host(folder, model, context_tokens=512) as around:
             host = Site(folder=folder, host=around, store=around.store, config=around.config)
             try:
                 yield host

@@ -7,58 +7,20 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from node_processes import parents, seal, tree
 
 from cloud_node.launcher_client import LauncherClient
 from cloud_node.testing.direct import direct_answer as answers
 from cloud_node.tree.nursery import SPARES
-from protos.lanai.v1alpha import bundle_pb2, envelope_pb2
-from trust.envelope import SealedRequest, seal_request
-from trust.verification import VerifiedNode
+from protos.lanai.v1alpha import bundle_pb2
 
 # The name conftest gives to its part, for types only.
 Site = Any
-
-
-def parents() -> dict[int, int]:
-    """Parent of every process that lives."""
-    found = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                stat = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()
-            except OSError:
-                continue
-            if stat[0] != "Z":
-                found[int(entry.name)] = int(stat[1])
-    return found
-
-
-def tree(pid: int) -> set[int]:
-    """``pid`` and every process below it."""
-    table, found = parents(), {pid}
-    while more := {child for child, parent in table.items() if parent in found} - found:
-        found |= more
-    return found & table.keys()
-
-
-def seal(nodes: list[VerifiedNode], text: str, *, max_tokens: int = 24) -> SealedRequest:
-    body = envelope_pb2.RequestBody(
-        messages=[envelope_pb2.Message(role="user", text=text)], max_tokens=max_tokens, top_p=1.0
-    )
-    return seal_request(
-        body.SerializeToString(),
-        nodes,
-        token_hash=b"t" * 32,
-        policy_digest=b"p" * 32,
-        expires_at=int(time.time()) + 60,
-    )
 
 
 async def start_launcher(site: Site, number: int = 0) -> tuple[Any, LauncherClient]:
@@ -195,80 +157,6 @@ async def test_a_piece_that_dies_is_brought_back(site: Site, name: str) -> None:
         other: first.pieces[other] for other in others
     }
     assert (said.node_id != first.node_id) is (name in ("front", "keyholder"))
-
-
-async def test_a_worker_that_dies_takes_its_own_request_only(site: Site) -> None:
-    """Killed mid-request, its call breaks; the request beside it ends whole."""
-    _, launcher = await start_launcher(site)
-    started = await launcher.start()
-    node, zygote = await site.only_node(), started.pieces["zygote"]
-    with stopped(started.pieces["engine"]):
-        second = asyncio.create_task(collected(started.address, node, "two"))
-        (other,) = await site.until(lambda: workers(zygote))
-        first = asyncio.create_task(collected(started.address, node, "one"))
-        await site.until(lambda: len(workers(zygote)) == 2)
-        (worker,) = workers(zygote) - {other}
-        os.kill(worker, signal.SIGKILL)
-        with pytest.raises(grpc.aio.AioRpcError) as broken:
-            await first
-    assert broken.value.details() == "internal"
-    assert (await second)[-1].HasField("final")
-
-
-async def test_workers_end_with_their_requests(site: Site) -> None:
-    """A process of its own for each live request, and none of them has a second one."""
-    _, launcher = await start_launcher(site)
-    started = await launcher.start()
-    node, zygote = await site.only_node(), started.pieces["zygote"]
-    with stopped(started.pieces["engine"]):
-        asking = [asyncio.create_task(collected(started.address, node, "Hello")) for _ in range(5)]
-        await site.until(lambda: len(workers(zygote)) == len(asking))
-        at_work = workers(zygote)
-        asking[0].cancel()
-        await site.until(lambda: len(workers(zygote)) == len(asking) - 1)
-    for one in asking[1:]:
-        assert (await one)[-1].HasField("final")
-    await site.until(lambda: not at_work & parents().keys())
-    await site.until(lambda: len(tree(zygote)) == 1 + SPARES)
-
-
-async def test_a_spare_that_dies_is_missed_by_nobody(site: Site) -> None:
-    """Spares killed while they wait: the next request gets another worker."""
-    _, launcher = await start_launcher(site)
-    started = await launcher.start()
-    node, zygote = await site.only_node(), started.pieces["zygote"]
-    spares = tree(zygote) - {zygote}
-    for pid in spares:
-        os.kill(pid, signal.SIGKILL)
-    await site.until(lambda: not spares & parents().keys())
-    assert (await collected(started.address, node, "Hello"))[-1].HasField("final")
-
-
-def workers(zygote: int) -> set[int]:
-    """Those of its children that have a request: a socket to the front and one to the engine."""
-    return {pid for pid in tree(zygote) - {zygote} if sockets(pid) > 1}
-
-
-def sockets(pid: int) -> int:
-    with contextlib.suppress(OSError):
-        links = [os.readlink(entry) for entry in (Path("/proc") / str(pid) / "fd").iterdir()]
-        return sum(link.startswith("socket:") for link in links)
-    return 0
-
-
-@contextlib.contextmanager
-def stopped(pid: int) -> Iterator[None]:
-    """A process that does nothing for the length of the block."""
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
-
-
-async def collected(address: str, node: VerifiedNode, text: str) -> list[Any]:
-    """Every frame of one answer."""
-    return [frame async for frame in answers(address, node, seal([node], text))]
 
 
 async def test_the_engine_is_replaced_without_dropping_a_request(site: Site) -> None:
