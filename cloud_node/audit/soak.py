@@ -10,7 +10,8 @@
 Memory is judged piece by piece, and all of it together. Some pieces grow for reasons of their own;
 they are shown, count in the sum, and their processes and descriptors are judged. The store's server
 keeps a hash of each spent token and each request's id until they expire, as it must. Ray's
-processes, which no request passes, grow with time: raylet from 10 to 12 MB in 11 minutes without one.
+processes, which no request passes, grow with time: raylet from 10 to 12 MB in 11 minutes without
+one.
 """
 
 import asyncio
