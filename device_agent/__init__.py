@@ -7,8 +7,9 @@ Importing this package imports no torch, no ray and nothing of the cloud extra: 
 loaded when it is first used.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from lanai.lazy import lazily
 
 if TYPE_CHECKING:
     from device_agent.agent import AsyncAgent
@@ -123,13 +124,8 @@ _HOME = {
 }
 
 
-if not TYPE_CHECKING:  # a type checker that sees it believes in every name, misspelled ones too
-
-    def __getattr__(name: str) -> Any:
-        home = _HOME.get(name)
-        if home is None:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(import_module(home), name)
+if not TYPE_CHECKING:
+    __getattr__ = lazily(__name__, _HOME)
 
 
 def __dir__() -> list[str]:

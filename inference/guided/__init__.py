@@ -7,11 +7,11 @@ each step are bounded. Refuses what it cannot enforce; a keyword is never ignore
 Importing this loads no llguidance and no tokenizer; ``Guide.of`` does.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from inference.guided.checking import FormCheck, check_request
 from inference.guided.forms import Choices, JsonSchema, OutputForm, Regex
+from lanai.lazy import lazily
 
 if TYPE_CHECKING:
     from inference.guided.constraint import GrammarConstraint
@@ -42,10 +42,5 @@ _HOME = {
 
 
 if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> Any:
-        """What needs a model's text side comes with the first model: apps import forms."""
-        home = _HOME.get(name)
-        if home is None:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(import_module(home), name)
+    # What needs a model's text side comes with the first model: apps import forms.
+    __getattr__ = lazily(__name__, _HOME)

@@ -7,11 +7,11 @@ answer says is encoded as plain text, whatever it looks like.
 Texts and ids are user content: nothing here logs them, and errors never carry them.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from inference.text.messages import ChatMessage, ToolCall
 from inference.text.tools import Tool, ToolChoice
+from lanai.lazy import lazily
 
 if TYPE_CHECKING:
     from inference.text.model import TextModel, load_text_model
@@ -35,10 +35,5 @@ _HOME = {
 
 
 if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> Any:
-        """Readers of tokenizers and templates come with the first model: apps import messages."""
-        home = _HOME.get(name)
-        if home is None:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(import_module(home), name)
+    # Readers of tokenizers and templates come with the first model: apps import messages.
+    __getattr__ = lazily(__name__, _HOME)
