@@ -1,6 +1,6 @@
 """Low-rank changes of a decoder's matrices: W becomes W + alpha / r B A (Hu et al. 2021)."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final, Protocol
 
 import torch
@@ -31,14 +31,20 @@ class Changes(Protocol):
 
 
 class LowRankChanges:
-    """Trainable pairs for all seven matrices of every layer, named as packed matrices are.
+    """Trainable pairs for the matrices of every layer, named as packed matrices are.
 
     ``a``: float32, (r, columns), drawn from ``seed``; ``b``: float32, (rows, r), zero: at first
-    nothing is changed.
+    nothing is changed. ``only``: the matrices that have a pair; ``None``: all.
     """
 
     def __init__(
-        self, config: DecoderConfig, *, rank: int, alpha: float | None = None, seed: int = 0
+        self,
+        config: DecoderConfig,
+        *,
+        rank: int,
+        alpha: float | None = None,
+        seed: int = 0,
+        only: Collection[str] | None = None,
     ) -> None:
         if not 1 <= rank <= MAX_RANK:
             raise UsageError(f"the rank is 1 to {MAX_RANK}, not {rank}")
@@ -46,16 +52,20 @@ class LowRankChanges:
         self.alpha = float(rank if alpha is None else alpha)
         self.a: dict[str, Tensor] = {}
         self.b: dict[str, Tensor] = {}
+        self._shapes = matrix_shapes(config)
         random = torch.Generator().manual_seed(seed)
-        for name, (rows, columns) in matrix_shapes(config).items():
+        for name, (rows, columns) in self._shapes.items():
+            if only is not None and name not in only:
+                continue
             drawn = torch.randn(rank, columns, generator=random) / columns**0.5
             self.a[name] = drawn.requires_grad_()
             self.b[name] = torch.zeros(rows, rank).requires_grad_()
 
     @classmethod
     def of(cls, config: DecoderConfig, adapter: Adapter) -> "LowRankChanges":
-        """Those of an adapter that was read for this decoder; what it leaves alone begins at 0."""
-        found = cls(config, rank=adapter.rank, alpha=adapter.alpha)
+        """Those of an adapter that was read for this decoder; what it leaves alone stays alone."""
+        only = adapter.matrices.keys()
+        found = cls(config, rank=adapter.rank, alpha=adapter.alpha, only=only)
         with torch.no_grad():
             for name, pair in adapter.matrices.items():
                 found.a[name].copy_(torch.from_numpy(pair.a))
@@ -76,8 +86,11 @@ class LowRankChanges:
 
     def changed(self, layer: int, group: str, x: Tensor, y: Tensor) -> Tensor:
         names = [f"layers.{layer}.{part}" for part in GROUPS[group]]
-        narrow = functional.linear(x, torch.cat([self.a[name] for name in names]).to(x.dtype))
-        pieces = [self.b[name] for name in names]
+        changing = [self.a[name] for name in names if name in self.a]
+        if not changing:
+            return y
+        narrow = functional.linear(x, torch.cat(changing).to(x.dtype))
+        pieces = [self.b.get(name, torch.empty(self._shapes[name][0], 0)) for name in names]
         wide = torch.block_diag(*pieces) * self.scale  # type: ignore[no-untyped-call]
         flat = torch.addmm(y.flatten(0, -2), narrow.flatten(0, -2), wide.to(x.dtype).T)
         return flat.view(y.shape)

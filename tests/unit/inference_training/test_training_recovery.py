@@ -1,5 +1,6 @@
 """Recovery: the closed form, what a model writes itself, and the whole on a tiny model."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,12 +31,12 @@ def ids() -> torch.Tensor:
     return torch.randint(288, (12, 24), generator=torch.Generator().manual_seed(6))
 
 
-def damaged(model: TrainableDecoder) -> TrainableDecoder:
-    """The model with its matrices rounded coarsely."""
+def damaged(model: TrainableDecoder, groups: Iterable[str] = GROUPS) -> TrainableDecoder:
+    """The model with its matrices, or some of them, rounded coarsely."""
     return replace(
         model,
         layers=tuple(
-            replace(layer, **{group: (getattr(layer, group) * 2).round() / 2 for group in GROUPS})
+            replace(layer, **{group: (getattr(layer, group) * 2).round() / 2 for group in groups})
             for layer in model.layers
         ),
     )
@@ -68,6 +69,33 @@ def test_more_rank_is_nearer_on_new_text(tiny: TrainableDecoder, ids: torch.Tens
         )
     ]
     assert found[0] > found[1] > found[2]
+
+
+def test_matrices_that_lost_nothing_get_no_change(
+    tiny: TrainableDecoder, ids: torch.Tensor
+) -> None:
+    """What an adapter may take goes where rounding was; so it stays when it is read and trained."""
+    rounded = damaged(tiny, ["output", "down"])
+    fitted = fit_changes(rounded, tiny, ids[:8], rank=16)
+    wanted = {
+        f"layers.{at}.{part}" for at in range(tiny.config.layers) for part in ("output", "down")
+    }
+    assert fitted.a.keys() == fitted.b.keys() == wanted
+    again = LowRankChanges.of(tiny.config, fitted.adapter("some"))
+    assert again.a.keys() == wanted
+    nothing = LowRankChanges(tiny.config, rank=1)
+    before, after = (divergence(rounded, tiny, it, ids[8:]) for it in (nothing, again))
+    assert after < 0.5 * before
+    settings = TrainingSettings(rank=16, steps=2, tokens=96)
+    assert recover(rounded, tiny, ids, settings).changes.adapter("some").matrices.keys() == wanted
+
+
+def test_a_model_that_lost_nothing_needs_no_adapter(
+    tiny: TrainableDecoder, ids: torch.Tensor
+) -> None:
+    """An adapter of no pairs would be none."""
+    with pytest.raises(UsageError, match="lost nothing"):
+        fit_changes(tiny, tiny, ids, rank=2)
 
 
 def test_another_source_is_refused(
