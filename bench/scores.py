@@ -62,7 +62,7 @@ class Row:
 
 
 @click.command()
-@click.option("--source", default="smollm2-135m-instruct", show_default=True)
+@click.option("--source", default="smollm2-135m-instruct-source", show_default=True)
 @click.option("--small", help="name or folder of the model packed at 3.5 bits")
 @click.option("--quality", help="name or folder of the model packed at 4.25 bits")
 @click.option("--cloud", default="gemma-3-270m", show_default=True)
