@@ -136,7 +136,7 @@ async def test_a_finding_keeps_the_request_and_asks_no_network(make_bench, scrip
     assert reply.decision.reason is Reason.DATA_SECRET
     assert reply.decision.asked.data_class is DataClass.PUBLIC
     assert reply.decision.asked.detector_us == 12.0
-    assert "4111" not in stored
+    assert "4111 1111" not in stored
 
 
 async def test_the_ledger_names_the_class_that_was_found(make_bench, scripted) -> None:
