@@ -54,10 +54,12 @@ def fit_changes(
     """
     if packed.config != source.config:
         raise UsageError("the packed model is not of this source", hint="name the model it is of")
-    slopes = output_moments(source, ids[-_FOR_SLOPES:])
     only = _rounded(packed, source)
     if not only:
-        raise UsageError("packing lost nothing that a change could bring back")
+        raise UsageError(
+            "packing lost nothing that a change could bring back", hint="this needs no adapter"
+        )
+    slopes = output_moments(source, ids[-_FOR_SLOPES:], only=only)
     fitter = _Fitter(packed, source, LowRankChanges(packed.config, rank=rank, only=only), slopes)
     with torch.no_grad():
         stream = packed.embedded(ids)
@@ -72,18 +74,15 @@ def fit_changes(
 
 def _rounded(packed: TrainableDecoder, source: TrainableDecoder) -> list[str]:
     """Matrices that packing changed by more than ``_LITTLE`` of their size."""
-    found = []
+    found, shapes = [], matrix_shapes(packed.config)
     for index, (mine, theirs) in enumerate(zip(packed.layers, source.layers, strict=True)):
         for group, parts in GROUPS.items():
             weight = getattr(theirs, group).float()
             lost = getattr(mine, group).float() - weight
-            rows = [matrix_shapes(packed.config)[f"layers.{index}.{part}"][0] for part in parts]
-            pairs = zip(parts, lost.split(rows), weight.split(rows), strict=True)
-            found += [
-                f"layers.{index}.{part}"
-                for part, error, whole in pairs
-                if error.norm() > _LITTLE * whole.norm()
-            ]
+            names = [f"layers.{index}.{part}" for part in parts]
+            rows = [shapes[name][0] for name in names]
+            pairs = zip(names, lost.split(rows), weight.split(rows), strict=True)
+            found += [name for name, error, whole in pairs if error.norm() > _LITTLE * whole.norm()]
     return found
 
 
@@ -100,6 +99,7 @@ class _Fitter:
         self.found = found
         self.weight = torch.empty(0)
         self._packed, self._source, self._slopes = packed, source, slopes
+        self._shapes = matrix_shapes(packed.config)
 
     def changed(self, layer: int, group: str, x: Tensor, y: Tensor) -> Tensor:
         names = [f"layers.{layer}.{part}" for part in GROUPS[group]]
@@ -110,7 +110,7 @@ class _Fitter:
         mine, theirs = (
             getattr(model.layers[layer], group) for model in (self._packed, self._source)
         )
-        rows = [self._slopes[name].shape[0] for name in names]
+        rows = [self._shapes[name][0] for name in names]
         for name, lost in zip(names, torch.split(theirs.float() - mine.float(), rows), strict=True):
             if name not in self.found.a:
                 continue

@@ -8,7 +8,7 @@ E[x x^T] of what enters it makes the Kronecker-factored curvature of that matrix
 What is added to the residual stream counts by its share of a token's stream, see ``curvature``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 import torch
@@ -24,18 +24,20 @@ __all__ = ["NORMED", "output_moments"]
 NORMED: Final = ("qkv", "gate_up")  # products whose input went through a norm
 
 
-def output_moments(source: TrainableDecoder, ids: Tensor) -> dict[str, Tensor]:
+def output_moments(
+    source: TrainableDecoder, ids: Tensor, *, only: Collection[str] | None = None
+) -> dict[str, Tensor]:
     """By name of a matrix G, float32, (rows, rows), summed over tokens.
 
-    ``ids``: int64, (sequences, n), written by ``source``. All are held at once: for the default
-    model 0.7 GB.
+    ``ids``: int64, (sequences, n), written by ``source``. ``only``: the matrices to look at;
+    ``None``: all. They are held at once: all of the default model take 0.7 GB.
     """
-    sums = {
-        name: torch.zeros(rows, rows) for name, (rows, _) in matrix_shapes(source.config).items()
-    }
+    rows = {name: shape[0] for name, shape in matrix_shapes(source.config).items()}
+    sums = {name: torch.zeros(rows[name], rows[name]) for name in (rows if only is None else only)}
+    watch = _Watch(sums, rows)
     for row in ids:
         with torch.enable_grad():
-            _loss(source, row, _Watch(sums)).backward()  # type: ignore[no-untyped-call]
+            _loss(source, row, watch).backward()  # type: ignore[no-untyped-call]
     return sums
 
 
@@ -52,12 +54,15 @@ def _loss(source: TrainableDecoder, row: Tensor, watch: "_Watch") -> Tensor:
 class _Watch:
     """``Changes`` that change nothing, and add up the slopes that come back."""
 
-    def __init__(self, sums: dict[str, Tensor]) -> None:
+    def __init__(self, sums: dict[str, Tensor], rows: Mapping[str, int]) -> None:
         self._sums = sums
+        self._rows = rows
         self.size = torch.empty(0)
 
     def changed(self, layer: int, group: str, x: Tensor, y: Tensor) -> Tensor:
         names = [f"layers.{layer}.{part}" for part in GROUPS[group]]
+        if self._sums.keys().isdisjoint(names):
+            return y
         size = None if group in NORMED else self.size
 
         def back(slope: Tensor) -> None:
@@ -67,6 +72,7 @@ class _Watch:
         return y
 
     def _add(self, names: Sequence[str], slope: Tensor) -> None:
-        rows = [self._sums[name].shape[0] for name in names]
+        rows = [self._rows[name] for name in names]
         for name, part in zip(names, torch.split(slope.flatten(0, -2), rows, 1), strict=True):
-            self._sums[name].addmm_(part.T, part)
+            if name in self._sums:
+                self._sums[name].addmm_(part.T, part)

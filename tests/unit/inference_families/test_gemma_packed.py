@@ -1,13 +1,12 @@
 """Gemma 3 packed: norms behind both parts of a layer, windows, and the kernels that run them."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from packed_folders import installed_at, say_packed
 
-from inference.catalog import InstalledModel
 from inference.decoder import load_decoder
 from inference.formats.packed import WEIGHTS, write_packed
 from inference.kernels import Kernels
@@ -37,8 +36,7 @@ def source(tmp_path: Path) -> Path:
     folder = tmp_path / "source"
     folder.mkdir()
     write_tiny_packed(folder, GEMMA)
-    manifest = {"schema": "lanai.model/1", "format": "packed", "file": WEIGHTS}
-    (folder / "lanai.json").write_text(json.dumps(manifest), encoding="utf-8")
+    say_packed(folder)
     return folder
 
 
@@ -71,20 +69,7 @@ def test_it_packs_to_fewer_bits(kernels: Kernels, source: Path, text: TextModel)
 
 def test_it_has_a_profile(kernels: Kernels, source: Path, text: TextModel) -> None:
     """Every matrix of every layer, and what a step takes."""
-    model = InstalledModel(
-        name="gemma",
-        path=source,
-        format="packed",
-        file=WEIGHTS,
-        chat_form=None,
-        architecture="gemma3",
-        parameters=0,
-        bits_per_weight=0.0,
-        bytes=0,
-        sha256="",
-        license="",
-        source="",
-    )
+    model = installed_at(source, "gemma3")
     plan = Plan(threads=1, calibration=PROSE, bits=4.5, rounds=1)
     found = profile(model, model, text, plan)
     assert len(found.allocation.chosen) == 7 * GEMMA.layers

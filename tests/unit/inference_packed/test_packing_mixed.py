@@ -1,14 +1,13 @@
 """Packing a source on a 4-bit grid to fewer bits: codes are kept as far as the bits reach."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from packed_folders import installed_at, say_packed
 
 from inference.adapters import matrix_shapes
-from inference.catalog import InstalledModel
 from inference.formats.packed import WEIGHTS, write_packed
 from inference.formats.packed_matrix import PackedMatrix
 from inference.matrix import GridMatrix
@@ -46,8 +45,7 @@ def source(tmp_path: Path) -> tuple[Path, dict[str, PackedMatrix]]:
     folder.mkdir()
     whole = matrices | {"embedding": plain_matrix(table, 32)}
     write_packed(folder / WEIGHTS, config, 32, whole, ones)
-    manifest = {"schema": "lanai.model/1", "format": "packed", "file": WEIGHTS}
-    (folder / "lanai.json").write_text(json.dumps(manifest), encoding="utf-8")
+    say_packed(folder)
     return folder, matrices
 
 
@@ -84,20 +82,7 @@ def test_a_profile_chooses_the_same(
     """A profile of that source knows which codes are kept: the group, and the way of each matrix,
     are the packer's."""
     text = load_text_model(write_tiny_model(tmp_path / "text"))
-    model = InstalledModel(
-        name="grid",
-        path=source[0],
-        format="packed",
-        file=WEIGHTS,
-        chat_form=None,
-        architecture="llama",
-        parameters=0,
-        bits_per_weight=0.0,
-        bytes=0,
-        sha256="",
-        license="",
-        source="",
-    )
+    model = installed_at(source[0], "llama")
     plan = Plan(threads=1, calibration=PROSE, bits=4.3, rounds=1)
     found = profile(model, model, text, plan)
     packed = pack(source[0], text, PROSE, bits=4.3, say=lambda _: None)
