@@ -3,7 +3,8 @@
 1. The right to read processes' memory, a whole cluster, its model's tokenizer.
 2. Marks, needles for their common part, a device of its own.
 3. The positive control: a held request's worker and engine show marks. Another's worker is killed.
-4. The load: requests of every kind, some side by side.
+4. The load: requests of every kind, some side by side. An answer may be over before it is
+   cancelled; another request is sent then.
 5. The requests have ended: the device's process has, and the nodes say that nothing is live.
 6. Every surface is searched, for marks and for what is unmistakable of the answers.
 7. The verdict: the control holds, every kind of request took its path, no surface has a hit or
@@ -17,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from cloud_node.audit.control import Control, Stage
 from cloud_node.audit.device import Ended, open_device
@@ -35,6 +36,7 @@ from lanai.content import Content
 __all__ = ["Report", "canary"]
 
 Note = Callable[[str], None]
+CANCEL_TRIES: Final = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +93,10 @@ class _Tally:
     unexpected: Counter[str] = field(default_factory=Counter)
     """Codes of requests that ended otherwise."""
 
+    def misses(self, kind: Kind) -> bool:
+        """Whether requests of this kind were sent, and none took its path."""
+        return self.sent[kind] > 0 and not self.as_expected[kind]
+
     def take(self, kind: Kind, ended: Ended | None) -> None:
         self.sent[kind] += 1
         self.note(f"requests: {self.sent.total()}")
@@ -132,6 +138,10 @@ async def canary(
             tally.take(Kind.KILLED, await stage.kill_worker())
             # 4.
             await send_all(device, maker.load(requests), lambda r, end: tally.take(r.kind, end))
+            for _ in range(CANCEL_TRIES):
+                if tally.misses(Kind.CANCELLED):
+                    request = maker.make(Kind.CANCELLED)
+                    tally.take(request.kind, await device.send(request).ended)
         # 5.
         note("until the last request has ended")
         await settled(layout)

@@ -107,7 +107,7 @@ class RequestMaker:
     def make(self, kind: Kind) -> MarkedRequest:
         """One request of a kind."""
         self._made += 1
-        leave = 2 if kind is Kind.CANCELLED else None
+        leave = 1 if kind is Kind.CANCELLED else None
         return MarkedRequest(number=self._made, kind=kind, body=self._body(kind), leave_after=leave)
 
     def _body(self, kind: Kind) -> bytes:
