@@ -13,14 +13,7 @@ the source after the first character.
 
 from router.circumstances import DeviceState
 from router.decision import Decision, RuleVerdict, SignalReading
-from router.estimator import (
-    Estimate,
-    Estimator,
-    LogisticEstimator,
-    MeasuredModel,
-    MeasuredPair,
-    shipped_estimator,
-)
+from router.estimator import Estimate, Estimator
 from router.facts import (
     AnswerObservation,
     CloudFacts,
@@ -29,6 +22,8 @@ from router.facts import (
     PrefillObservation,
     RequestFacts,
 )
+from router.logistic import LogisticEstimator, shipped_estimator
+from router.pair import MeasuredModel, MeasuredPair
 from router.policy import Policy
 from router.routing import Router
 from router.rules import Rule

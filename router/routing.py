@@ -3,8 +3,9 @@
 import time
 from pathlib import Path
 
-from router.estimator import Estimator, LogisticEstimator, shipped_estimator
+from router.estimator import Estimator
 from router.facts import RequestFacts
+from router.logistic import LogisticEstimator, shipped_estimator
 from router.policy import Policy
 from router.rules import rules_of
 from router.run import RoutingRun

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lanai.errors import UsageError
-from router.estimator import AfterAnswer, LogisticEstimator, MeasuredPair
+from router.estimator import AfterAnswer
 from router.evaluation import (
     Outcomes,
     Predicted,
@@ -39,6 +39,8 @@ from router.held_out import (
     probes_of,
 )
 from router.isotonic import CalibrationKey, IsotonicMap
+from router.logistic import LogisticEstimator
+from router.pair import MeasuredPair
 from router.promises import bounds_of, reference_of, worth_beside
 
 __all__ = ["FAMILIES", "HeldOut", "Labelled", "train", "worth_of"]
