@@ -128,10 +128,12 @@ def _traces(path: Path) -> Check:
 
 def _ledger(path: Path) -> Check:
     try:
-        found = Ledger(path).read()
+        ledger = Ledger(path)
+        found, jumps = ledger.read(), ledger.clock_jumps()
     except LanaiError as error:
         return Check(name="ledger", ok=False, reason=error.message, hint=error.hint)
     reason = f"{len(found.disclosures)} disclosures, {found.damaged} damaged lines"
+    reason += f", the clock jumped (times: {jumps})" if jumps else ""
     return Check(
         name="ledger", ok=not found.damaged, reason=reason, hint="damaged lines are skipped"
     )

@@ -57,13 +57,20 @@ class Disclosure:
     destination: str = CLOUD
     """Or ``external``: readable by whoever runs the endpoint."""
     endpoint: str | None = None
+    stored: float | None = field(default=None, repr=False)
+    """When it was written, by the ledger's own clock (``retention``); older lines have none."""
     content: tuple[Content, ...] | None = field(default=None, repr=False)
     """What left, message by message; only where the user had it kept."""
+
+    @property
+    def aged_from(self) -> float:
+        """What its age is reckoned from."""
+        return self.time if self.stored is None else self.stored
 
     def to_json_dict(self, *, content: bool = False) -> dict[str, Any]:
         """Without what was said, unless it is asked for."""
         document = asdict(self) | {"nodes": list(self.nodes)}
-        told = document.pop("content")
+        told, _ = document.pop("content"), document.pop("stored")
         return document | ({"content": list(told)} if content and told is not None else {})
 
 
@@ -81,7 +88,7 @@ class LedgerContents:
 
 def line_of(kind: str, disclosure: Disclosure) -> bytes:
     """An intent's or an outcome's line, without its end."""
-    record = disclosure.to_json_dict(content=True)
+    record = disclosure.to_json_dict(content=True) | {"stored": disclosure.stored}
     return json.dumps({"kind": kind} | record, allow_nan=False).encode()
 
 
@@ -95,7 +102,7 @@ def contents(lines: Iterable[bytes]) -> LedgerContents:
                 pruned += int(json.loads(line)["count"])
                 continue
             disclosure = _parse(line)
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             damaged += 1
             continue
         if (before := found.get(disclosure.id)) is not None:  # what left stands in the intent
@@ -117,15 +124,21 @@ def _parse(line: bytes) -> Disclosure:
     record = json.loads(line)
     if not isinstance(record, dict) or record.pop("kind", None) not in (INTENT, OUTCOME):
         raise ValueError("not a ledger line")
+    if not (_is_time(record.get("time")) and _is_time(record.get("stored", 0.0) or 0.0)):
+        raise ValueError("not a time")
     content = record.get("content")
     told = None if content is None else tuple(Content(str(each)) for each in content)
     return Disclosure(**record | {"nodes": tuple(record.get("nodes", ())), "content": told})
 
 
+def _is_time(value: object) -> bool:
+    return isinstance(value, int | float) and abs(value) < 1e12  # neither NaN nor infinite
+
+
 def _id(line: bytes) -> str | None:
     try:
         return _parse(line).id
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return None
 
 

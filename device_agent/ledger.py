@@ -8,19 +8,20 @@ ended in between: count it as sent. A line cut by power loss is skipped, counted
 
 If the intent cannot be written, nothing is sent (``LedgerError``). Lines are only ever added, but
 for one thing: what is older than ``keep_days`` is dropped with a process's first disclosure, and a
-line is left that says how many went. The old file stands until the new one is whole on disk.
+line is left that says how many went. The old file stands until the new one is whole on disk. Age is
+told by the ledger's own clock (``retention``): a wall clock that jumps drops nothing.
 """
 
 import fcntl
 import logging
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from device_agent.clock_file import ClockFile
 from device_agent.disclosure import (
     CLOUD,
     INTENT,
@@ -32,6 +33,7 @@ from device_agent.disclosure import (
     without,
 )
 from device_agent.durable_lines import append_line, replace_file
+from device_agent.retention import WallReading, read_clocks
 from lanai.content import Content
 from lanai.errors import LedgerError
 from lanai.folders import Folders, private_folder
@@ -41,6 +43,7 @@ __all__ = ["Ledger", "ledger_path"]
 log = logging.getLogger(__name__)
 
 DAY_S: Final = 24 * 3600
+SECOND_NS: Final = 10**9
 
 
 def ledger_path(folders: Folders) -> Path:
@@ -57,14 +60,15 @@ class Ledger:
         *,
         keep_days: int | None = None,
         keep_content: bool = False,
-        clock: Callable[[], float] = time.time,
+        clocks: Callable[[], WallReading] = read_clocks,
     ) -> None:
         self.path = path
         self.outcomes_lost = 0
         """Outcomes of this process that could not be written; their intents stand."""
         self._keep_days = keep_days
         self._keep_content = keep_content
-        self._clock = clock
+        self._clocks = clocks
+        self._age = ClockFile(path.with_suffix(".clock"))
         self._looked = False
 
     def intend(
@@ -82,9 +86,10 @@ class Ledger:
 
         ``content``, what leaves, is forgotten here unless the ledger keeps it.
         """
+        reading = self._clocks()
         disclosure = Disclosure(
             id=id,
-            time=self._clock(),
+            time=_seconds(reading),
             reason=reason,
             mode=mode,
             data_class=data_class,
@@ -92,8 +97,10 @@ class Ledger:
             endpoint=endpoint,
             content=tuple(content) if self._keep_content else None,
         )
-        self._append(INTENT, disclosure)
-        self._drop_old(disclosure.time)
+        with self._writing():
+            disclosure = replace(disclosure, stored=self._stored(reading))
+            append_line(self.path, line_of(INTENT, disclosure))
+        self._drop_old(disclosure.aged_from)
         return disclosure
 
     def conclude(self, disclosure: Disclosure, outcome: str, **details: Any) -> Disclosure:
@@ -101,9 +108,11 @@ class Ledger:
 
         Raises ``LedgerError``, and counts it: the intent alone means that it may have been sent.
         """
-        ended = replace(disclosure, outcome=outcome, ended=self._clock(), content=None, **details)
+        now = _seconds(self._clocks())
+        ended = replace(disclosure, outcome=outcome, ended=now, content=None, **details)
         try:
-            self._append(OUTCOME, ended)
+            with self._writing():
+                append_line(self.path, line_of(OUTCOME, ended))
         except LedgerError:
             self.outcomes_lost += 1
             raise
@@ -117,10 +126,17 @@ class Ledger:
         """All of it. Raises ``LedgerError`` for a file that cannot be read."""
         return contents(self._lines())
 
-    def prune(self, *, before: float) -> int:
-        """Drop what was disclosed before that time; return how many went. Raises ``LedgerError``.
+    def clock_jumps(self) -> int:
+        """How often the wall clock jumped, as far as the ledger saw. Raises ``LedgerError``."""
+        try:
+            return self._age.jumps()
+        except OSError as error:
+            raise _failed("read", error) from None
 
-        Damaged lines stay: nobody knows how old they are.
+    def prune(self, *, before: float) -> int:
+        """Drop what was written before that time, by the ledger's own clock; return how many went.
+
+        Raises ``LedgerError``. Damaged lines stay: nobody knows how old they are.
         """
         try:
             with self._locked():
@@ -131,10 +147,10 @@ class Ledger:
     def _rewrite(self, before: float) -> int:
         lines = self._lines()
         found = contents(lines)
-        old = frozenset(each.id for each in found.disclosures if each.time < before)
+        old = frozenset(each.id for each in found.disclosures if each.aged_from < before)
         if not old:
             return 0
-        left = without(old, lines, pruned=found.pruned + len(old), now=self._clock())
+        left = without(old, lines, pruned=found.pruned + len(old), now=_seconds(self._clocks()))
         replace_file(self.path, b"".join(line + b"\n" for line in left))
         return len(old)
 
@@ -156,11 +172,23 @@ class Ledger:
         except OSError as error:
             raise _failed("read", error) from None
 
-    def _append(self, kind: str, disclosure: Disclosure) -> None:
+    def _stored(self, reading: WallReading) -> float:
+        """By the ledger's own clock, which goes on by ``reading``; it begins at the newest line."""
+
+        def newest() -> int | None:
+            stored = (each.aged_from for each in contents(self._lines()).disclosures)
+            past = [when for when in stored if when <= _seconds(reading)]
+            return int(max(past) * SECOND_NS) if past else None
+
+        return self._age.gone_on(reading, newest) / SECOND_NS
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Raises ``LedgerError``."""
         try:
             private_folder(self.path.parent)
             with self._locked():
-                append_line(self.path, line_of(kind, disclosure))
+                yield
         except OSError as error:
             raise _failed("write", error) from None
 
@@ -174,6 +202,10 @@ class Ledger:
             yield
         finally:
             os.close(handle)
+
+
+def _seconds(reading: WallReading) -> float:
+    return reading.wall_ns / SECOND_NS
 
 
 def _failed(what: str, error: OSError) -> LedgerError:

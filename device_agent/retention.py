@@ -1,7 +1,7 @@
-"""How old a stored trace is, by a clock that no jump of the wall clock moves.
+"""How old a stored trace or disclosure is, by a clock that no jump of the wall clock moves.
 
 A wall clock jumps: its battery was flat, somebody set it, a time server answered. Age by it would
-drop every trace at once. So the store reckons a time of its own, which only ever goes on:
+drop every one at once. So their store reckons a time of its own, which only ever goes on:
 
     1. Since the last look of this boot: what the boot clock says has passed, sleep included.
     2. Since a look of an earlier boot: what the wall clock says, at most ``DAY``. The rest is in
@@ -15,6 +15,7 @@ which is counted.
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -54,10 +55,20 @@ class ReckonedClock:
 
     @classmethod
     def begun(cls, newest_ns: int | None, reading: WallReading) -> "ReckonedClock":
-        """Where the newest trace is all that is known; ``None``: there is none."""
+        """Where the newest entry is all that is known; ``None``: there is none."""
         if newest_ns is None:
             return cls(now_ns=reading.wall_ns, seen=reading)
         return cls(now_ns=newest_ns, seen=WallReading(wall_ns=newest_ns, boot="", up_ns=0))
+
+    @classmethod
+    def resumed(
+        cls,
+        written: "ReckonedClock | None",
+        newest: Callable[[], int | None],
+        reading: WallReading,
+    ) -> "ReckonedClock":
+        """At ``reading``, from what was written down; else begun at the newest entry."""
+        return (written or cls.begun(newest(), reading)).after(reading)
 
     def after(self, reading: WallReading) -> "ReckonedClock":
         """At a later look."""

@@ -196,12 +196,13 @@ def _clock(connection: sqlite3.Connection) -> ReckonedClock | None:
 def _gone_on(connection: sqlite3.Connection, reading: WallReading) -> int:
     """The store's clock after ``reading``, written down. It begins at the newest trace."""
     connection.execute("BEGIN IMMEDIATE")  # before it is read: another process may store, too
-    clock = _clock(connection)
-    if clock is None:
+
+    def newest() -> int | None:
         sql = "SELECT max(stored_ns) FROM traces WHERE stored_ns <= ?"
-        newest = connection.execute(sql, (reading.wall_ns,)).fetchone()[0]
-        clock = ReckonedClock.begun(newest, reading)
-    clock = clock.after(reading)
+        stored_ns: int | None = connection.execute(sql, (reading.wall_ns,)).fetchone()[0]
+        return stored_ns
+
+    clock = ReckonedClock.resumed(_clock(connection), newest, reading)
     connection.execute("INSERT OR REPLACE INTO clock VALUES (1, ?)", (clock.to_json(),))
     return clock.now_ns
 

@@ -7,6 +7,7 @@ import pytest
 
 from device_agent.agent import AsyncAgent
 from device_agent.ledger import Ledger, ledger_path
+from device_agent.retention import WallReading
 from device_agent.traces import SpanRecord, TraceStore, traces_path
 from lanai.cli.mount import run
 from lanai.folders import Folders
@@ -169,6 +170,19 @@ def test_doctor_names_a_damaged_store(commands, home, capsys) -> None:
     traces_path(home).write_bytes(b"not a database, " * 100)
     assert run(["doctor"]) == 0
     assert "fault traces" in capsys.readouterr().out
+
+
+def test_doctor_says_how_often_the_clock_jumped(commands, home, capsys) -> None:
+    """The ledger's, as the traces': entries are held by clocks of their own."""
+    commands()
+    for wall in (0, 10**18):
+        reading = WallReading(wall_ns=wall, boot="one", up_ns=0)
+        Ledger(ledger_path(home), clocks=lambda now=reading: now).intend(
+            id=str(wall), reason="r", mode="auto", data_class="public"
+        )
+    assert run(["doctor"]) == 0
+    said = capsys.readouterr().out
+    assert "2 disclosures, 0 damaged lines, the clock jumped (times: 1)" in said
 
 
 def test_doctor_fails_when_the_device_cannot_answer(commands, scripted, capsys) -> None:

@@ -1,11 +1,13 @@
 """The ledger: append-only, durable, honest about what it does not know."""
 
 import errno
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 
 from device_agent.ledger import Ledger
+from device_agent.retention import WallReading
 from lanai.errors import LedgerError
 
 WHY = {"reason": "over_device_context", "mode": "auto", "data_class": "personal"}
@@ -13,7 +15,12 @@ WHY = {"reason": "over_device_context", "mode": "auto", "data_class": "personal"
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Ledger:
-    return Ledger(tmp_path / "state" / "ledger.jsonl", clock=iter(range(100, 200)).__next__)
+    return Ledger(tmp_path / "state" / "ledger.jsonl", clocks=seconds(range(100, 200)))
+
+
+def seconds(times: Iterable[int]) -> Callable[[], WallReading]:
+    """One boot, whose clock the wall clock follows."""
+    return (WallReading(wall_ns=at * 10**9, boot="a", up_ns=at * 10**9) for at in times).__next__
 
 
 def test_intent_and_outcome_are_one_disclosure(ledger) -> None:
@@ -77,10 +84,9 @@ def test_what_is_old_is_dropped_and_counted(ledger) -> None:
 def test_a_process_drops_what_is_over_the_age_once(tmp_path) -> None:
     """With its first disclosure; not with each."""
     day, path = 24 * 3600, tmp_path / "ledger.jsonl"
-    first = Ledger(path, clock=lambda: 0.0)
+    first = Ledger(path, clocks=seconds([0]))
     first.intend(id="one", **WHY)
-    ticks = iter([2 * day, 2 * day, 9 * day, 9 * day]).__next__
-    later = Ledger(path, keep_days=1, clock=ticks)
+    later = Ledger(path, keep_days=1, clocks=seconds([2 * day, 2 * day, 9 * day]))
     later.intend(id="two", **WHY)
     assert [row.id for row in later.disclosures()] == ["two"]
     later.intend(id="three", **WHY)

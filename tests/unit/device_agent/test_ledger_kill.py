@@ -17,7 +17,10 @@ from device_agent.ledger import Ledger
 WRITER = """
 import itertools, pathlib, sys
 from device_agent.ledger import Ledger
-ledger = Ledger(pathlib.Path(sys.argv[1]), clock=itertools.count(int(sys.argv[2])).__next__)
+from device_agent.retention import WallReading
+moments = (at * 10**9 for at in itertools.count(int(sys.argv[2])))
+clocks = (WallReading(wall_ns=at, boot="a", up_ns=at) for at in moments).__next__
+ledger = Ledger(pathlib.Path(sys.argv[1]), clocks=clocks)
 for number in itertools.count():
     id = f"{sys.argv[2]}-{number}"
     row = ledger.intend(id=id, reason="r", mode="auto", data_class="public")
@@ -25,7 +28,7 @@ for number in itertools.count():
     ledger.conclude(row, "answered", bytes_sent=number)
     print(id, "answered", flush=True)
     if sys.argv[3] == "prune" and number % 5 == 4:
-        print("pruned", ledger.prune(before=row.time), flush=True)
+        print("pruned", ledger.prune(before=row.stored), flush=True)
 """
 
 FULL = """
