@@ -149,7 +149,8 @@ async def test_a_cut_body_is_refused(cell: Cell) -> None:
     """A body without its marked last chunk never reaches the model."""
     sealed = cell.seal()
     assert (await cell.ask(sealed, chunks=sealed.chunks[:-1])).refusal == "bad_request"
-    changed = [SealedChunk(data=sealed.chunks[0].data[:-1] + b"\0", last=True)]
+    data = sealed.chunks[0].data
+    changed = [SealedChunk(data=data[:-1] + bytes([data[-1] ^ 1]), last=True)]
     assert (await cell.ask(cell.seal(), chunks=changed)).refusal == "envelope_rejected"
     assert cell.engine.prompts == []
 
