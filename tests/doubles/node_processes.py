@@ -9,7 +9,7 @@ from protos.lanai.v1alpha import envelope_pb2
 from trust.envelope import SealedRequest, seal_request
 from trust.verification import VerifiedNode
 
-__all__ = ["parents", "seal", "sockets", "tree"]
+__all__ = ["parents", "seal", "sockets", "tree", "workers"]
 
 
 def parents() -> dict[int, int]:
@@ -46,6 +46,25 @@ def seal(nodes: list[VerifiedNode], text: str, *, max_tokens: int = 24) -> Seale
         policy_digest=b"p" * 32,
         expires_at=int(time.time()) + 60,
     )
+
+
+def workers(zygote: int) -> set[int]:
+    """Those of its children that have a request: a socket to the front and one to the engine.
+
+    One that was forked a moment ago has its parent's sockets still. It has let go of them when it
+    has a filter of its own, which is the last that it does to itself.
+    """
+    children, inherited = tree(zygote) - {zygote}, _filters(zygote)
+    return {pid for pid in children if _filters(pid) > inherited and sockets(pid) > 1}
+
+
+def _filters(pid: int) -> int:
+    """Of system calls: those of its parents and its own."""
+    with contextlib.suppress(OSError):
+        for line in (Path("/proc") / str(pid) / "status").read_text().splitlines():
+            if line.startswith("Seccomp_filters:"):
+                return int(line.split()[1])
+    return 0
 
 
 def sockets(pid: int) -> int:

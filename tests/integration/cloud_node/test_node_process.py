@@ -12,7 +12,7 @@ from typing import Any
 
 import grpc
 import pytest
-from node_processes import parents, seal, tree
+from node_processes import parents, seal, tree, workers
 
 from cloud_node.launcher_client import LauncherClient
 from cloud_node.testing.direct import direct_answer as answers
@@ -51,15 +51,16 @@ async def test_a_node_process_serves_and_survives_its_engine(site: Site) -> None
     assert (frames[-1].HasField("final"), sealed.opener.finished) == (True, True)
 
     (engine,) = [pid for pid in tree(process.pid) if b"inference.child" in command(pid)]
-    long = answers(address, node, seal([node], "again", max_tokens=400))
-    await anext(long)
+    # The engine is held, so that the answer cannot end by itself.
+    os.kill(engine, signal.SIGSTOP)
+    running = asyncio.create_task(collected(address, node, "again"))
+    await site.until(lambda: workers(zygote(process.pid)))
     os.kill(engine, signal.SIGKILL)
-    failed = [frame async for frame in long]
-    assert failed[-1].failure == "internal"
+    assert (await running)[-1].failure == "internal"
 
     async def answered() -> bool:
         try:
-            got = [frame async for frame in answers(address, node, seal([node], "and now"))]
+            got = await collected(address, node, "and now")
         except Exception:  # noqa: BLE001  busy while the engine comes back
             return False
         return bool(got[-1].final.output_tokens)
@@ -68,6 +69,17 @@ async def test_a_node_process_serves_and_survives_its_engine(site: Site) -> None
     process.terminate()
     await process.wait()
     assert (process.returncode, await site.store.roster()) == (0, {})
+
+
+async def collected(address: str, node: Any, text: str) -> list[Any]:
+    """Every frame of one answer."""
+    return [frame async for frame in answers(address, node, seal([node], text))]
+
+
+def zygote(node: int) -> int:
+    """Of the pieces below a node's process; its workers have the same command line."""
+    (found,) = [p for p, up in parents().items() if up == node and b"\0zygote\0" in command(p)]
+    return found
 
 
 def command(pid: int) -> bytes:
@@ -167,14 +179,12 @@ async def test_the_engine_is_replaced_without_dropping_a_request(site: Site) -> 
     node = await site.only_node()
     address = json.loads(ready)["address"]
     seen: set[int] = set()
-    for _ in range(400):
-        seen |= {pid for pid in tree(process.pid) if b"inference.child" in command(pid)}
-        sealed = seal([node], "Hello")
-        frames = [frame async for frame in answers(address, node, sealed)]
-        assert (frames[-1].HasField("final"), sealed.opener.finished) == (True, True)
-        if len(seen) > 2:
-            break
-    assert len(seen) > 2
+    async with asyncio.timeout(120):
+        while len(seen) < 3:
+            seen |= {pid for pid in tree(process.pid) if b"inference.child" in command(pid)}
+            sealed = seal([node], "Hello")
+            frames = [frame async for frame in answers(address, node, sealed)]
+            assert (frames[-1].HasField("final"), sealed.opener.finished) == (True, True)
 
 
 async def test_a_node_that_cannot_be_mended_gives_up(site: Site) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import grpc
 import pytest
 import pytest_asyncio
-from node_processes import parents, seal, sockets, tree
+from node_processes import parents, seal, tree, workers
 
 from cloud_node.launcher_client import LauncherClient
 from cloud_node.testing.direct import direct_answer as answers
@@ -134,11 +134,6 @@ async def test_a_spare_that_dies_is_missed_by_nobody(running: Running) -> None:
         os.kill(pid, signal.SIGKILL)
     await site.until(lambda: not spares & parents().keys())
     assert (await collected(running.address, node, "Hello"))[-1].HasField("final")
-
-
-def workers(zygote: int) -> set[int]:
-    """Those of its children that have a request: a socket to the front and one to the engine."""
-    return {pid for pid in tree(zygote) - {zygote} if sockets(pid) > 1}
 
 
 @contextlib.contextmanager

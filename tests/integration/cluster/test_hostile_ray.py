@@ -11,13 +11,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from node_processes import workers
 
 from cloud_node.cluster.isolation import Isolation
 from cloud_node.cluster.processes import ProcessTable
@@ -238,6 +239,8 @@ async def _held_stream(cluster: Any, frames: list[gateway_pb2.Opaque]) -> AsyncI
         return bool([piece async for piece in answer])
 
     try:
+        # The request before may have its worker still.
+        await _until(cluster, lambda found: not found)
         await cluster.signal_engines(signal.SIGSTOP)
         answer = gateway_pb2_grpc.RelayStub(channel).Exchange(send(), timeout=300)
         await anext(aiter(answer))
@@ -246,14 +249,22 @@ async def _held_stream(cluster: Any, frames: list[gateway_pb2.Opaque]) -> AsyncI
         await channel.close(None)
 
 
+async def _until(cluster: Any, enough: Callable[[set[int]], bool]) -> set[int]:
+    """The node's workers with a request, as soon as they are as they should be."""
+    said = await LauncherClient(socket=cluster.layout.socket("launcher-0")).status()
+    async with asyncio.timeout(60):
+        while not enough(found := workers(said.pieces["zygote"])):
+            await asyncio.sleep(0.02)
+    return found
+
+
 async def _targets(cluster: Any, requests: list[list[gateway_pb2.Opaque]]) -> dict[str, Any]:
     """Everything of the cluster that is not Ray's own."""
     layout = cluster.layout
     said = await LauncherClient(socket=layout.socket("launcher-0")).status()
-    workers = [pid for pid in _children(said.pieces["zygote"]) if _sockets(pid) > 1]
-    assert len(workers) == 1, "the marked request's"
+    (worker,) = await _until(cluster, bool)  # the marked request's
     processes = {entry.role: entry.pid for entry in cluster.entries()}
-    processes |= {str(name): pid for name, pid in said.pieces.items()} | {"worker": workers[0]}
+    processes |= {str(name): pid for name, pid in said.pieces.items()} | {"worker": worker}
     assert not set(processes.values()) & set(ray_pids(layout))
     rays = (layout.own("ray"), layout.runtime / "ray")
     below = [path for top in (layout.folder, layout.runtime) for path in (top, *top.rglob("*"))]
@@ -270,17 +281,6 @@ async def _targets(cluster: Any, requests: list[list[gateway_pb2.Opaque]]) -> di
         "requests": [*passed, _forged(passed[0])],
         "survive": True,
     }
-
-
-def _sockets(pid: int) -> int:
-    """One is that of a worker that waits; with a request it has one to each side."""
-    return sum(_link(entry).startswith("socket:") for entry in Path(f"/proc/{pid}/fd").iterdir())
-
-
-def _link(entry: Path) -> str:
-    with suppress(FileNotFoundError):  # closed since it was listed
-        return os.readlink(entry)
-    return ""
 
 
 async def _certificate(cluster: Any) -> str:
@@ -304,10 +304,6 @@ def _forged(frames: list[str]) -> list[str]:
     first = node_pb2.InferRequest.FromString(bytes.fromhex(frames[0]))
     first.header.request_id = b"hostile-request!"
     return [first.SerializeToString().hex(), *frames[1:]]
-
-
-def _children(pid: int) -> list[int]:
-    return [int(c) for c in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def test_many_users_are_run_as_one(host, running_cluster, eventually) -> None:
