@@ -27,11 +27,13 @@ from router.policy_parts import (
     within,
 )
 from router.strict import Fields, Malformed
+from router.toml_lines import line_of
 from router.vocabulary import DataClass
 
 __all__ = ["SCHEMA", "Policy"]
 
 SCHEMA = "lanai.policy/1"
+MAX_BYTES = 1 << 16
 MAX_DRAFT_TOKENS = 256
 TRIPS = ("entropy_above", "margin_below", "repetition_above")
 
@@ -78,24 +80,29 @@ class Policy:
         if path is None:
             return cls.parse(_shipped(), name="the shipped policy")
         try:
-            text = path.read_text(encoding="utf-8")
+            with path.open("rb") as file:
+                text = file.read(MAX_BYTES + 1)
+            return cls.parse(text.decode("utf-8"), name=str(path))
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(
                 f"cannot read the policy {path}: {type(error).__name__}",
                 hint="check the setting policy_file",
             ) from error
-        return cls.parse(text, name=str(path))
 
     @classmethod
     def parse(cls, text: str, *, name: str = "policy") -> "Policy":
         """Read TOML text. Raises ``ConfigError`` naming line and key."""
+        if len(text) > MAX_BYTES:
+            raise ConfigError(f"{name}: a policy has at most {MAX_BYTES} bytes")
         try:
             return _read(Fields(tomllib.loads(text)))
         except tomllib.TOMLDecodeError as error:
             raise ConfigError(f"{name}: {error}") from None
+        except (ValueError, RecursionError):
+            raise ConfigError(f"{name}: a number is too long, or a list too deep") from None
         except (Malformed, Unsound) as error:
             raise ConfigError(
-                f"{name}, line {_line_of(error.key, text)}: {error.key} {error.problem}",
+                f"{name}, line {line_of(error.key, text)}: {error.key} {error.problem}",
                 hint="router/default_policy.toml lists every key",
             ) from None
 
@@ -178,7 +185,9 @@ def _check_hedge(policy: Policy) -> None:
 def _check_early_decode(policy: Policy) -> None:
     trips = [trip for trip in TRIPS if getattr(policy, trip) is not None]
     if policy.early_decode_tokens and not trips:
-        raise Unsound("early_decode.tokens", f"holds a draft back but sets none of {TRIPS}")
+        raise Unsound(
+            "early_decode.tokens", f"holds a draft back but sets none of {', '.join(TRIPS)}"
+        )
     if trips and not policy.early_decode_tokens:
         raise Unsound(f"early_decode.{trips[0]}", "can never trip: early_decode.tokens is 0")
     if 0 < policy.early_decode_tokens < policy.early_decode_window:
@@ -188,20 +197,3 @@ def _check_early_decode(policy: Policy) -> None:
             "early_decode.look_from_benefit",
             "is above prefill.escalate_above_benefit: no draft would be looked at",
         )
-
-
-def _line_of(key: str, text: str) -> int:
-    """The line that sets ``key`` (dotted), or its section, or 1."""
-    section, _, leaf = key.rpartition(".")
-    current, section_line = "", 1
-    for number, line in enumerate(text.splitlines(), start=1):
-        stripped = line.strip()
-        if stripped.startswith("[") and stripped.endswith("]"):
-            current = stripped.strip("[] ")
-            if current == section:
-                section_line = number
-            if current == key:
-                return number
-        elif current == section and stripped.partition("=")[0].strip() == leaf:
-            return number
-    return section_line

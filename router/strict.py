@@ -84,9 +84,13 @@ class Fields:
         value = self.take(key)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise Malformed(self.named(key), "must be a number")
-        if not math.isfinite(value):
+        try:
+            number = float(value)
+        except OverflowError:  # a whole number of more digits than a float has
+            number = math.inf
+        if not math.isfinite(number):
             raise Malformed(self.named(key), "must be finite")
-        return float(value)
+        return number
 
     def optional_number(self, key: str) -> float | None:
         value = self.take(key)

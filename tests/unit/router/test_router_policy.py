@@ -58,6 +58,52 @@ def test_a_wrong_policy_is_refused_by_line_and_key(before, after, named):
     assert leaf in faulty or faulty.startswith("["), faulty
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "named"),
+    [
+        (
+            "[session]",
+            "[ costs ]  # mine\nweight = 0\nmoney_per_request = 1\n[session]",
+            "weight = 0",
+        ),
+        ("[session]", "[costs]\n'weight' = 0\nmoney_per_request = 1\n[session]", "'weight'"),
+        ("[consent]", "hedge = { within = 2.0 }\n[consent]", "hedge = "),
+        ("[consent]", "hedge.within = 2.0\n[consent]", "hedge.within"),
+        ("[consent]", "hedge = { 'off\\n' = 1 }\n[consent]", "hedge = "),
+        ('["public", "personal"]', '[\n  "public",\n  # why\n\n  "secret",\n]', "assumed_for"),
+        ('schema = "lanai', 'schema = """\n\nlanai', "schema"),
+        ("window = 8", "window = 8\r\n\r\nwidow = 9", "widow"),
+        ("[session]", "[[hedge]]\nwithin = 0.1\n[session]", "[[hedge]]"),
+    ],
+)
+def test_the_line_is_named_however_it_is_written(before, after, named):
+    """Comments behind a header, quotes, inline tables, dotted keys, values over several lines."""
+    text = SHIPPED.replace(before, after, 1)
+    text = text if '"""' not in after else text.replace('policy/1"', 'policy/1"""', 1)
+    with pytest.raises(ConfigError) as caught:
+        Policy.parse(text, name="my.toml")
+    line = int(caught.value.message.partition("line ")[2].partition(":")[0])
+    assert text.split("\n")[line - 1].startswith(named), caught.value.message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a = " + "[" * 5000,
+        "# long\n" * 20_000,
+        "a = 1" + "0" * 5000,
+        SHIPPED.replace("window = 8", "window = 8" + "0" * 400),
+        SHIPPED.replace("look_from_benefit = -1.0", "look_from_benefit = -1" + "0" * 400),
+    ],
+)
+def test_a_text_that_no_policy_is_that_long_or_deep_is_refused(text, tmp_path):
+    """Before it costs memory, and with an error of the configuration."""
+    path = tmp_path / "policy.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError):
+        Policy.load(path)
+
+
 def test_text_that_is_no_toml_names_the_line():
     """The parser's own position is passed on."""
     with pytest.raises(ConfigError, match="line 2"):
