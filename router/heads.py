@@ -9,6 +9,9 @@ from router.strict import Fields, Malformed
 
 __all__ = ["Head", "Term"]
 
+MOST_WEIGHT = 1e6
+"""In logits a standard deviation; its square must stay a number."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Term:
@@ -84,6 +87,8 @@ def _read_term(fields: Fields) -> Term:
     fields.done()
     if term.scale <= 0:
         raise Malformed(fields.named("scale"), "must be above 0")
+    if abs(term.weight) > MOST_WEIGHT:
+        raise Malformed(fields.named("weight"), f"must be at most {MOST_WEIGHT:g}")
     return term
 
 

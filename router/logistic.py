@@ -101,6 +101,8 @@ class LogisticEstimator:
             raise ConfigError(f"{name} is not JSON, line {error.lineno}") from None
         except Malformed as error:
             raise ConfigError(f"{name}: {error}") from None
+        except (ValueError, RecursionError):
+            raise ConfigError(f"{name}: a number is too long, or a list too deep") from None
 
     @classmethod
     def load(cls, path: Path) -> "LogisticEstimator":

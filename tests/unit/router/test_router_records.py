@@ -97,6 +97,21 @@ def test_a_strange_estimator_is_refused(make_estimator, key, value):
         LogisticEstimator.parse(json.dumps(stored))
 
 
+@pytest.mark.parametrize("text", ["[" * 200_000, "1" * 5000, "{", "null"])
+def test_a_text_that_is_no_estimator_is_a_configuration_error(text):
+    """However deep or long."""
+    with pytest.raises(ConfigError):
+        LogisticEstimator.parse(text)
+
+
+def test_a_weight_beyond_all_measure_is_refused(make_estimator):
+    """Its square would be no number when the signal is missing."""
+    stored = make_estimator().to_json_dict()
+    stored["device_head"]["terms"][0]["weight"] = 1e200
+    with pytest.raises(ConfigError, match=r"device_head\.terms\[0\]\.weight"):
+        LogisticEstimator.parse(json.dumps(stored))
+
+
 def test_the_shipped_estimator_is_of_the_default_pair():
     """It loads, was really measured, and names both models with their digests."""
     estimator = shipped_estimator()
