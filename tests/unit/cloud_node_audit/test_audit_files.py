@@ -48,11 +48,11 @@ def test_names_are_searched(marks, searcher, tmp_path: Path) -> None:
 
 def test_only_what_changed_is_listed(tmp_path: Path) -> None:
     """By change time, which cannot be set back; below folders that are not left out."""
+    since = time.time() - 1
     old, kept, skipped = tmp_path / "old", tmp_path / "a" / "kept", tmp_path / "b" / "skipped"
     for path in (old, kept, skipped):
         path.parent.mkdir(exist_ok=True)
         path.touch()
-    since = time.time() - 1
     os.utime(kept, (0, 0))
     listed = set(changed_files(since, skip=frozenset({skipped.parent}), below=tmp_path))
     assert listed == {old, kept}

@@ -22,7 +22,7 @@ def test_it_answers_like_the_core_and_leaves_no_thread(make_bench) -> None:
         assert len(session.transcript) == 5
     assert reply.text == "from"
     assert "".join(pieces) == stream.final.text == "from the device"
-    assert set(threading.enumerate()) == before
+    assert set(threading.enumerate()) <= before
     assert bench.engine.closed
 
 

@@ -45,6 +45,14 @@ def file_of(pid: int, descriptor: str) -> str:
     return os.readlink(f"/proc/{pid}/fd/{descriptor}")
 
 
+def gone(child: psutil.Process) -> bool:
+    """Ended, whoever is to reap it."""
+    try:
+        return child.status() == psutil.STATUS_ZOMBIE or not child.is_running()
+    except psutil.NoSuchProcess:
+        return True
+
+
 def wait_until(condition: Callable[[], bool], deadline_s: float = 30) -> None:
     end = time.monotonic() + deadline_s
     while not condition():
@@ -181,7 +189,7 @@ def test_the_child_ends_when_its_parent_is_killed(tiny_model: Path, tmp_path: Pa
         out.readline()
         child = psutil.Process(int(out.readline().split()[2]))
         app.kill()
-        wait_until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+        wait_until(lambda: gone(child))
 
 
 async def test_the_working_folder_is_no_place_for_code(
