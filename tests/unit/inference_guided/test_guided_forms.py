@@ -62,7 +62,9 @@ schemas = st.recursive(leaves, inner, max_leaves=6)
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(schema=schemas, seed=st.integers(0, 2**32 - 1))
 def test_random_tokens_of_a_random_schema_validate(

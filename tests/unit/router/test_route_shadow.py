@@ -114,7 +114,7 @@ def test_a_fall_back_keeps_the_first_word(make_facts, make_policy, make_estimato
     assert fallen.shadow.reason is Reason.CONFIDENT
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     device=st.floats(0, 1), cloud=st.floats(0, 1), asked=st.floats(-1, 1), predictive=st.booleans()
 )
