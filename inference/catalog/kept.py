@@ -5,10 +5,14 @@
 3. the weights have the digest the catalog gives; the source goes, its licence stays
 """
 
+import errno
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +26,15 @@ from lanai.errors import ModelError
 if TYPE_CHECKING:
     from inference.catalog.recipes import WheelRecipe
 
-__all__ = ["KeptRecipe"]
+__all__ = ["KeptRecipe", "PackingFailure"]
+
+
+class PackingFailure(StrEnum):
+    """Why a model was not packed: the only words about it that leave the child."""
+
+    DISK_FULL = "disk_full"
+    NO_MEMORY = "no_memory"
+    INTERNAL = "internal"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +66,8 @@ class KeptRecipe:
         work, origin = folder / "source", self.origin.entry
         work.mkdir()
         self.origin.fetch(work, progress)  # 1
-        _pack(work / origin.file, folder, progress)  # 2
+        if (failure := _pack(work / origin.file, folder, progress)) is not None:  # 2
+            raise self._error(failure)
         weights = folder / self.entry.file
         require_digest(weights, digest_of(weights, progress=progress), self.entry.sha256)  # 3
         for extra in origin.extras:
@@ -62,10 +75,21 @@ class KeptRecipe:
         shutil.rmtree(work)
         return self.entry.file
 
+    def _error(self, failure: PackingFailure) -> Exception:
+        """A full disk as the system says it, which the catalog gives its name and numbers."""
+        if failure is PackingFailure.DISK_FULL:
+            return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        source = self.origin.entry.name
+        hint = f"`lanai models pull {source}`, and `lanai models pack` with --keep-codes says why"
+        if failure is PackingFailure.NO_MEMORY:
+            hint = "close something: packing a default model takes up to 1.3 GB for some seconds"
+        return ModelError(f"{self.name} could not be packed: {failure}", hint=hint)
 
-def _pack(source: Path, folder: Path, progress: Progress) -> None:
+
+def _pack(source: Path, folder: Path, progress: Progress) -> PackingFailure | None:
     """In a child: packing needs torch, which whoever uses the catalog does not load."""
     command = [sys.executable, "-P", "-m", "inference.packing", str(source), str(folder)]
+    failure = PackingFailure.INTERNAL
     with subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -75,12 +99,14 @@ def _pack(source: Path, folder: Path, progress: Progress) -> None:
     ) as child:
         try:
             for line in child.stdout or ():
-                done, of = line.split()
-                progress("pack", int(done), int(of))
+                match line.split():
+                    case ["failed", word]:
+                        failure = PackingFailure(word)
+                    case [done, of]:
+                        progress("pack", int(done), int(of))
         except BaseException:
             child.kill()
             raise
-    if child.returncode != 0:
-        raise ModelError(
-            "the model could not be packed", hint="`lanai models pack SOURCE --keep-codes` says why"
-        )
+    if child.returncode == -signal.SIGKILL:  # how the kernel says it
+        failure = PackingFailure.NO_MEMORY
+    return failure if child.returncode else None

@@ -17,6 +17,7 @@ from inference.formats.packed_matrix import (
     tiles,
     to_bfloat16,
 )
+from inference.matrix import Matrix, row_slices
 from inference.packing.quantizer import Quantized, Way, quantize_rows
 
 __all__ = ["Packed", "add_ends", "packed_matrix", "plain_matrix", "qkv_biases"]
@@ -47,15 +48,18 @@ def packed_matrix(quantized: Quantized, way: Way) -> PackedMatrix:
     )
 
 
-def plain_matrix(table: Tensor, group: int) -> PackedMatrix:
-    """8 bits with one scale a row, of float32 (rows, columns)."""
-    values, scale = quantize_rows(table)
-    rows, columns = table.shape
+def plain_matrix(matrix: Matrix, group: int) -> PackedMatrix:
+    """8 bits with one scale a row. A vocabulary is never whole in float32."""
+    codes = np.empty(matrix.shape, np.uint8)
+    scale = torch.empty(matrix.shape[0])
+    for first, last in row_slices(matrix.shape):
+        values, scale[first:last] = quantize_rows(matrix.dense_rows(first, last))
+        codes[first:last] = values.numpy().view(np.uint8)
     return PackedMatrix(
-        shape=(rows, columns),
+        shape=matrix.shape,
         bits=PLAIN_BITS,
         group=group,
-        codes=pack_codes(values.numpy().view(np.uint8), PLAIN_BITS, group),
+        codes=pack_codes(codes, PLAIN_BITS, group),
         row_scale=_row_scale(scale),
     )
 
@@ -65,7 +69,7 @@ def add_ends(packed: Packed, weights: DecoderWeights) -> None:
     config = packed.config
     for name in ("embedding", "head"):
         if weights.has(name):
-            table = weights.matrix(name, (config.vocabulary, config.width)).dense()
+            table = weights.matrix(name, (config.vocabulary, config.width))
             packed.matrices[name] = plain_matrix(table, packed.group)
     vectors = {"final_norm": weights.norm("final_norm", config.width)}
     if weights.has("rope_factors"):

@@ -53,7 +53,7 @@ def keep_codes(source: Path, *, progress: Callable[[int, int], None]) -> Packed:
                 packed.matrices[name] = packed_matrix(kept_grid(matrix), KEPT)
                 kept += 1
             else:
-                packed.matrices[name] = plain_matrix(matrix.dense(), GRID_GROUP)
+                packed.matrices[name] = plain_matrix(matrix, GRID_GROUP)
         progress(index + 1, config.layers)
     if not kept:
         raise UsageError(

@@ -10,7 +10,7 @@ from packed_folders import installed_at, say_packed
 from inference.adapters import matrix_shapes
 from inference.formats.packed import WEIGHTS, write_packed
 from inference.formats.packed_matrix import PackedMatrix
-from inference.matrix import GridMatrix
+from inference.matrix import GridMatrix, PlainMatrix
 from inference.packing.assembly import packed_matrix, plain_matrix
 from inference.packing.kept import KEPT, kept_grid
 from inference.packing.pack import pack
@@ -43,7 +43,7 @@ def source(tmp_path: Path) -> tuple[Path, dict[str, PackedMatrix]]:
     ones = {name: np.ones(64, np.float32) for name in norms}
     folder = tmp_path / "grid"
     folder.mkdir()
-    whole = matrices | {"embedding": plain_matrix(table, 32)}
+    whole = matrices | {"embedding": plain_matrix(PlainMatrix.of(table), 32)}
     write_packed(folder / WEIGHTS, config, 32, whole, ones)
     say_packed(folder)
     return folder, matrices
