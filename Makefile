@@ -49,6 +49,7 @@ comma := ,
 models: ## fetch the default models, once
 	@$(BIN)/lanai models pull smollm2-135m-instruct-source >/dev/null
 	@$(BIN)/lanai models pull smollm2-135m-instruct >/dev/null
+	@$(BIN)/lanai models pull gemma-3-270m-source >/dev/null
 	@$(BIN)/lanai models pull gemma-3-270m >/dev/null
 
 # What the tests need from the system: package and the program, or file, it brings. A TPM that is a

@@ -54,6 +54,8 @@ def up(profile: Profile | None, cluster: str | None, as_json: bool) -> None:
     settings = Settings.load(flags={"cluster": cluster, "profile": profile}).settings
     plan = ClusterPlan.make(settings, folders, profile=settings.profile or "development")
     layout = ClusterLayout.of(folders, settings.cluster)
+    if plan.superseded:
+        say(f"the catalog lists other weights now: `lanai models pull {settings.cloud_model}`")
     try:
         started = asyncio.run(start(folders, layout, plan, say=say))
     except asyncio.CancelledError:  # SIGTERM; everything is stopped again

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from cloud_node.cluster.users import STANDARD_UIDS, UidRange
-from inference.catalog import Catalog
+from inference.catalog import Catalog, superseded
 from lanai.errors import CloudUnavailable, ConfigError
 from lanai.folders import Folders
 from lanai.settings import Settings
@@ -34,6 +34,8 @@ class ClusterPlan:
     threads: int
     uids: UidRange = STANDARD_UIDS
     """Whom its parts run as, where root starts them."""
+    superseded: bool = False
+    """The catalog lists other weights under this name by now."""
     supervised: bool = True
     """Ray keeps the node alive. Without it a node that dies stays dead: for tests."""
 
@@ -52,6 +54,7 @@ class ClusterPlan:
             model_name=model.name,
             model_folder=model.path,
             model_bytes=model.bytes,
+            superseded=superseded(settings.cloud_model, model),
             context_tokens=settings.cloud_context_tokens,
             threads=settings.cloud_threads,
             uids=UidRange.parse(settings.cloud_uids),

@@ -5,9 +5,9 @@ recorded with the digest it had when it came. Refuses pickles and symbolic links
 whole model or leaves nothing.
 """
 
-from inference.catalog.catalog import Catalog
+from inference.catalog.catalog import Catalog, superseded
 from inference.catalog.entries import CatalogEntry
 from inference.catalog.installed import InstalledModel
 from inference.catalog.progress import Progress
 
-__all__ = ["Catalog", "CatalogEntry", "InstalledModel", "Progress"]
+__all__ = ["Catalog", "CatalogEntry", "InstalledModel", "Progress", "superseded"]

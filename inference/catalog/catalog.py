@@ -21,7 +21,7 @@ from inference.formats import locate
 from inference.formats.packed import WEIGHTS
 from lanai.errors import ChecksumMismatch, ModelError, ModelFormatError, ModelNotFound
 
-__all__ = ["Catalog"]
+__all__ = ["Catalog", "superseded"]
 
 
 class Catalog:
@@ -101,10 +101,9 @@ class Catalog:
         ``ModelError``; nothing partial is left, also on Ctrl-C.
         """
         target = self._folder / folder_name(own_name(name))
-        if not looks_local(name) and (model := _sound(target)) is not None:  # 1
-            entry = load_entries().get(name)
-            if entry is None or entry.sha256 == model.sha256:
-                return model
+        model = None if looks_local(name) else _sound(target)  # 1
+        if model is not None and not superseded(name, model):
+            return model
         order = recipe(name, wheels=self._wheels, hub=self._hub, installed=self.installed())
         space = require_space(self._folder, order.peak_bytes(), self._free)  # 2
         with space, staging(target) as stage:  # 3
@@ -132,6 +131,12 @@ class Catalog:
             return (self._folder / folder_name(name) / MANIFEST).is_file()
         except ModelNotFound:
             return False
+
+
+def superseded(name: str, model: InstalledModel) -> bool:
+    """Whether the catalog lists other weights than those of ``model`` under ``name`` by now."""
+    entry = load_entries().get(name)
+    return entry is not None and entry.sha256 != model.sha256
 
 
 def _sound(folder: Path) -> InstalledModel | None:

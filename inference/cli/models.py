@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from inference.catalog import Catalog, CatalogEntry, InstalledModel
+from inference.catalog import Catalog, CatalogEntry, InstalledModel, superseded
 from inference.catalog.entries import load_entries
 from inference.cli.adapt import adapt
 from inference.cli.bar import progress_bar
@@ -107,7 +107,9 @@ def _facts(model: InstalledModel | None, entry: CatalogEntry | None) -> dict[str
     row |= {"source": getattr(known, "source", None), "installed": model is not None}
     if model is not None:
         row["path"] = str(model.path)
-    if entry is not None and entry.note:
+    if model is not None and entry is not None and superseded(entry.name, model):
+        row["note"] = f"the catalog lists other weights now: `lanai models pull {entry.name}`"
+    elif entry is not None and entry.note:
         row["note"] = entry.note
     return row
 

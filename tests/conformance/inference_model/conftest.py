@@ -1,4 +1,4 @@
-"""The default models, installed once from the catalog."""
+"""What the default models are packed of, installed once from the catalog."""
 
 import itertools
 import json
@@ -50,7 +50,7 @@ def smollm2() -> Path:
 
 @pytest.fixture(scope="session")
 def gemma3() -> Path:
-    return installed("gemma-3-270m")
+    return installed("gemma-3-270m-source")
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
-"""The default device model is packed where it is pulled, of the installed source."""
+"""The default models are packed where they are pulled, of the installed sources."""
 
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -14,58 +14,97 @@ from inference.matrix import GridMatrix
 from inference.packing.kept import kept_grid
 from lanai.errors import ChecksumMismatch
 from lanai.folders import Folders
+from lanai.settings import Settings
 
-PACKED, SOURCE = "smollm2-135m-instruct", "smollm2-135m-instruct-source"
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A default model, its licence's files, and one of its matrices whose codes are kept."""
+
+    name: str
+    licence: frozenset[str]
+    down: int
+    shape: tuple[int, int]
+
+    @property
+    def source(self) -> str:
+        return f"{self.name}-source"
+
+
+DEVICE = Kept(
+    name=Settings().device_model, licence=frozenset({"LICENSE"}), down=29, shape=(576, 1536)
+)
+CLOUD = Kept(
+    name=Settings().cloud_model,
+    licence=frozenset({"GEMMA_TERMS.html", "NOTICE.md"}),
+    down=9,
+    shape=(640, 2048),
+)
 
 
 def no_network(wheel: str, folder: Path, *, size: int, progress: Progress) -> Path:
     raise AssertionError(wheel)
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A models folder that holds the source alone; `make test` has pulled it."""
-    source = Folders.standard().models / SOURCE
+def installed_source(kept: Kept) -> Path:
+    """`make test` has pulled it."""
+    source = Folders.standard().models / kept.source
     if not (source / "lanai.json").is_file():
-        message = f"{SOURCE} is not installed; run `lanai models pull {SOURCE}`"
+        message = f"{kept.source} is not installed; run `lanai models pull {kept.source}`"
         if os.environ.get("CI"):
             pytest.fail(message)
         pytest.skip(message)
+    return source
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
     (tmp_path / "models").mkdir()
-    (tmp_path / "models" / SOURCE).symlink_to(source)
     return tmp_path / "models"
 
 
-def test_the_default_model_comes_out_to_the_byte(folder: Path) -> None:
-    """Packed of the source with no network: the pinned digest, its licence, nothing beside it."""
+@pytest.mark.parametrize(
+    ("kept", "under"),
+    [(DEVICE, DEVICE.source), (CLOUD, CLOUD.name)],
+    ids=["of its source", "of the source under its own name"],
+)
+def test_a_default_model_comes_out_to_the_byte(folder: Path, kept: Kept, under: str) -> None:
+    """Packed with no network: the pinned digest, its licence, nothing beside it. A source that an
+    earlier Lanai installed under the model's own name does as well, and is replaced."""
+    source = installed_source(kept)
+    (folder / under).mkdir()
+    for file in source.iterdir():
+        (folder / under / file.name).symlink_to(file)
     catalog = Catalog(folder, wheels=no_network)
-    model = catalog.pull(PACKED)
-    assert (model.format, model.sha256) == ("packed", load_entries()[PACKED].sha256)
-    assert model.source.startswith(f"packed:{SOURCE}@sha256:")
-    assert {path.name for path in model.path.iterdir()} == {
+    assert catalog.find(under).format == "gguf"
+    model = catalog.pull(kept.name)
+    assert (model.format, model.sha256) == ("packed", load_entries()[kept.name].sha256)
+    assert model.source.startswith(f"packed:{kept.source}@sha256:")
+    assert {path.name for path in model.path.iterdir()} == kept.licence | {
         "lanai.json",
         "model.safetensors",
         "text.json",
         "tokenizer.json",
-        "LICENSE",
     }
-    _, weights, _ = open_weights(folder / SOURCE)
-    down = weights.matrix("down", (576, 1536), 29)
+    assert {path.name for path in folder.iterdir()} == {kept.name, under}
+    assert catalog.pull(kept.name) == model
+    _, weights, _ = open_weights(source)
+    down = weights.matrix("down", kept.shape, kept.down)
     assert isinstance(down, GridMatrix)
-    ours = PackedFile.open(model.path / "model.safetensors").matrices["layers.29.down"]
-    assert (ours.dense_rows(0, 576) == kept_grid(down).dense(32).numpy()).all()
+    ours = PackedFile.open(model.path / "model.safetensors").matrices[f"layers.{kept.down}.down"]
+    assert (ours.dense_rows(0, kept.shape[0]) == kept_grid(down).dense(32).numpy()).all()
     assert (kept_grid(down).codes == down.codes).float().mean() > 0.9999
-    assert catalog.pull(PACKED) == model
 
 
 def test_bytes_the_catalog_does_not_know_are_not_installed(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A machine that rounded otherwise would be told, and left without a model."""
+    (folder / DEVICE.source).symlink_to(installed_source(DEVICE))
     known = load_entries()
-    other = {**known, PACKED: replace(known[PACKED], sha256="00" * 32)}
+    other = {**known, DEVICE.name: replace(known[DEVICE.name], sha256="00" * 32)}
     for module in ("catalog", "recipes"):
         monkeypatch.setattr(f"inference.catalog.{module}.load_entries", lambda: other)
     with pytest.raises(ChecksumMismatch):
-        Catalog(folder, wheels=no_network).pull(PACKED)
-    assert [path.name for path in folder.iterdir()] == [SOURCE]
+        Catalog(folder, wheels=no_network).pull(DEVICE.name)
+    assert [path.name for path in folder.iterdir()] == [DEVICE.source]

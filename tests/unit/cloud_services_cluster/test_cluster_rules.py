@@ -16,6 +16,7 @@ from cloud_node.cluster.plan import ClusterPlan, require_profile
 from cloud_node.cluster.ports import free_port
 from cloud_node.cluster.progress import Progress
 from cloud_node.cluster.trust import publish_trust, published_roots, rotate_trust, trust_tree
+from inference.catalog.entries import load_entries
 from lanai.errors import CloudUnavailable, ConfigError, StoreError
 from lanai.folders import Folders
 from lanai.settings import Settings
@@ -142,6 +143,17 @@ def test_a_model_in_a_single_file_is_refused_before_anything_starts(tmp_path, mo
     monkeypatch.setattr(plan_module.Catalog, "find", lambda *_: bare)
     with pytest.raises(ConfigError, match="single file"):
         ClusterPlan.make(Settings(), Folders.below(tmp_path), profile="development")
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_plan_knows_weights_the_catalog_lists_no_more(tmp_path, monkeypatch, listed) -> None:
+    """An installed model that a later catalog has other weights for serves on, and is told of."""
+    entry = load_entries()[Settings().cloud_model]
+    digest = entry.sha256 if listed else "0" * 64
+    model = SimpleNamespace(name=entry.name, path=tmp_path, bytes=1, sha256=digest)
+    monkeypatch.setattr(plan_module.Catalog, "find", lambda *_: model)
+    plan = ClusterPlan.make(Settings(), Folders.below(tmp_path), profile="development")
+    assert plan.superseded is not listed
 
 
 def test_free_ports_lie_below_the_outgoing_range() -> None:

@@ -267,18 +267,21 @@ def test_names_that_are_none_are_refused(catalog: Catalog, name: str, folder: Pa
 
 
 def test_the_shipped_catalog_is_sound() -> None:
-    """The three default models are there, and bits per weight come from the pinned counts."""
+    """The default models and their sources are there; bits come from the pinned counts."""
     entries = load_entries()
-    assert {"smollm2-135m-instruct", "smollm2-135m-instruct-source", "gemma-3-270m"} <= set(entries)
+    defaults = ("smollm2-135m-instruct", "gemma-3-270m")
+    assert {*defaults, *(f"{name}-source" for name in defaults)} <= set(entries)
     for entry in entries.values():
         assert len(bytes.fromhex(entry.sha256)) == 32
         assert entry.weight_bytes <= entry.bytes
         assert (entry.keeps_codes_of is None) == bool(entry.members)
+    for name, bits, of_source in zip(defaults, (5.2814, 7.7228), (5.7437, 7.3581), strict=True):
+        packed, source = entries[name], entries[f"{name}-source"]
+        assert packed.keeps_codes_of == source.name
+        assert (packed.license, packed.chat_form) == (source.license, source.chat_form)
+        assert packed.bits_per_weight == pytest.approx(bits)
+        assert source.bits_per_weight == pytest.approx(of_source)
     assert entries["gemma-3-270m"].chat_form == "few_shot"
-    assert entries["smollm2-135m-instruct-source"].bits_per_weight == pytest.approx(5.7437)
-    packed = entries["smollm2-135m-instruct"]
-    assert packed.keeps_codes_of == "smollm2-135m-instruct-source"
-    assert packed.bits_per_weight == pytest.approx(5.2814)
 
 
 PIP = """

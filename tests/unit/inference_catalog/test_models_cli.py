@@ -1,11 +1,14 @@
 """``lanai models`` as a person or a script meets it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from inference.catalog import catalog
+from inference.catalog.entries import load_entries
 from inference.testing import write_tiny_model
 from lanai.cli.mount import run
 
@@ -38,7 +41,8 @@ def test_list_names_the_defaults_and_what_is_installed(
     assert printed(capsys)["name"] == "noise"
     assert run(["models", "list", "--json"]) == 0
     rows = {row["name"]: row for row in printed(capsys)}
-    assert {"smollm2-135m-instruct", "smollm2-135m-instruct-source", "gemma-3-270m"} <= set(rows)
+    assert {"smollm2-135m-instruct", "smollm2-135m-instruct-source"} <= set(rows)
+    assert {"gemma-3-270m", "gemma-3-270m-source"} <= set(rows)
     assert all(row.keys() >= KEYS for row in rows.values())
     assert [name for name, row in rows.items() if row["installed"]] == ["noise"]
 
@@ -51,6 +55,20 @@ def test_show_is_honest_about_the_device_model(capsys: pytest.CaptureFixture[str
     assert not row["installed"]
     assert row["bits_per_weight"] == pytest.approx(5.2814)
     assert "packed here of smollm2-135m-instruct-source" in row["note"]
+
+
+def test_a_model_that_the_catalog_lists_anew_is_told(
+    model: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Installed under a catalog name with other weights: it runs, and the note says what to do."""
+    assert run(["models", "pull", model, "--json"]) == 0
+    installed = printed(capsys)
+    for listed, noted in (("0" * 64, True), (installed["sha256"], False)):
+        entry = replace(load_entries()["gemma-3-270m"], name="noise", note="", sha256=listed)
+        for known in (load_entries(), catalog.load_entries()):
+            monkeypatch.setitem(known, "noise", entry)
+        assert run(["models", "show", "noise", "--json"]) == 0
+        assert ("lanai models pull noise" in printed(capsys).get("note", "")) == noted
 
 
 def test_rm_removes_and_then_knows_nothing(model: str, capsys: pytest.CaptureFixture[str]) -> None:
