@@ -9,7 +9,7 @@ from fuzz_broken import TARGETS as BROKEN
 from fuzz_mutations import MUTATIONS, spliced
 from fuzz_target import Target, Unsound, accepts, judge, judge_memory
 from fuzz_targets import CAPTURED, TARGETS
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 EXAMPLES = 30
@@ -74,7 +74,8 @@ def test_inputs_put_together_from_others(target: Target, place: int, value: int)
 def test_a_broken_parser_is_found(target: Target, traced: None) -> None:
     """The properties have teeth: a foreign error, a believed length and a loose encoding show."""
 
-    @settings(QUICK, max_examples=500, database=None)
+    # Not shrunk: at the very limit of memory a measure is not the same twice.
+    @settings(QUICK, max_examples=500, database=None, phases=[Phase.generate])
     @given(noise=st.binary(max_size=8))
     def search(noise: bytes) -> None:
         judge_memory(target, noise)
