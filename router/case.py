@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from lanai.errors import UsageError
 from router.decision import Decision
 from router.eligibility import judge
-from router.estimator import Estimate, Estimator
+from router.estimator import AfterAnswer, Estimate, Estimator
 from router.facts import RequestFacts
 from router.readings import Readings
 from router.recorded import Asked, Models, Shadow
@@ -13,7 +13,7 @@ from router.refusal import Refusal
 from router.sentences import rule_counterfactual, weighed_counterfactual
 from router.stopwatch import Stopwatch
 from router.vocabulary import Destination, Reason, Stage
-from router.weighing import Weighed, affordable, weigh
+from router.weighing import Weighed, affordable, looks_at_answer, weigh, weigh_answer
 
 if TYPE_CHECKING:  # a router begins runs, a run's case reads its router
     from router.routing import Router
@@ -36,6 +36,7 @@ class Case:
         self.estimator: Estimator | None = router.estimator if fits else None
         """The router's, if it was measured on this request's pair of models."""
         self.estimate: Estimate | None = None
+        self._at_prefill: Estimate | None = None
         self.weighed: Weighed | None = None
         self.hedged: bool | None = None
         self.sent_to: Destination | None = None
@@ -62,28 +63,29 @@ class Case:
 
     @property
     def looks_at_answer(self) -> bool:
-        """Only where that could change anything: a request with a form, or heads that can tell."""
-        if not (self.policy.after_answer.look and self.facts.unseen):
-            return False
-        heads = self.estimator.after_answer if self.estimator else None
-        return self.facts.has_form or (heads is not None and heads.predictive)
+        return looks_at_answer(self.policy, self.facts, self.estimator)
 
     def judge_again(self, facts: RequestFacts) -> None:
         """By the rules, as the request stands now."""
         self.facts = facts
         self.eligible = judge(self._router.rules, facts)
 
-    def weigh(self, estimate: Estimate, *, predictive: bool | None = None) -> Weighed:
-        self.estimate = estimate
-        self.weighed = weigh(
-            self.policy,
-            self.known_estimator,
-            estimate,
-            self.facts.circumstances,
-            self.facts.category,
-            predictive=predictive,
-        )
+    def weigh(self) -> Weighed:
+        """By what the prefill showed."""
+        facts, estimator = self.facts, self.known_estimator
+        self.readings.lack(estimator.signals)
+        estimate = self.estimate = self._at_prefill = estimator.estimate(self.readings.values())
+        self.weighed = weigh(self.policy, estimator, estimate, facts.circumstances, facts.category)
         return self.weighed
+
+    def weigh_answer(self, heads: AfterAnswer) -> None:
+        """By the whole answer, which the prefill's weighing had kept here."""
+        if self.weighed is None:
+            raise UsageError("an answer is weighed after its prefill")
+        self.readings.lack(heads.signals)
+        self.estimate = heads.estimate(self.readings.values())
+        seen = self.facts.circumstances
+        self.weighed = weigh_answer(self.policy, self.weighed, self.estimate, seen)
 
     def by_weighing(self, stage: Stage) -> Decision:
         found, threshold = self.weighed, self._threshold()
@@ -150,4 +152,4 @@ class Case:
     def _ask_shadow(self) -> None:
         """Once, by what was known when the request was first decided; a fall back keeps it."""
         if self._router.shadow is not None and self._shadow is None:
-            self._shadow = self._router.shadow.word(self.facts, self.estimator, self.estimate)
+            self._shadow = self._router.shadow.word(self.facts, self.estimator, self._at_prefill)

@@ -43,6 +43,11 @@ class AfterAnswer:
     device_head: Head
     cloud_head: Head
 
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """What either head reads."""
+        return self.device_head.signals + self.cloud_head.signals
+
     def estimate(self, values: Mapping[str, float | None]) -> Estimate:
         return estimate_by(self.device_head, self.cloud_head, values)
 
@@ -101,6 +106,10 @@ class Estimator(Protocol):
     @property
     def categories(self) -> tuple[CategoryPrior, ...]:
         """The app's word as a signal, one for each side."""
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """What its heads at prefill read."""
 
     def known(self, category: str | None) -> str | None:
         """The app's word where it is one of the estimator's own: a free word could be anything."""

@@ -39,6 +39,11 @@ class Head:
     slope: float = 1.0
     intercept: float = 0.0
 
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """What it reads."""
+        return tuple(term.signal for term in self.terms)
+
     def score(self, values: Mapping[str, float | None]) -> float:
         """The uncalibrated logit."""
         return self.bias + sum(term.score(values.get(term.signal)) for term in self.terms)

@@ -55,6 +55,10 @@ class LogisticEstimator:
     def hidden_state(self) -> bool:
         return bool(self.probes)
 
+    @property
+    def signals(self) -> tuple[str, ...]:
+        return self.device_head.signals + self.cloud_head.signals
+
     def known(self, category: str | None) -> str | None:
         measured = any(category in prior.logits for prior in self.categories)
         return category if measured else self.bounds.known(category)

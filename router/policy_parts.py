@@ -50,6 +50,8 @@ class Costs:
     per_second_late: float = 0.0
     reread_s_per_1000_tokens: float = 0.0
     """What the cloud needs to read a history that it did not write."""
+    device_reread_s_per_1000_tokens: float = 0.0
+    """What the device needs where a conversation comes back (``escalate_only = false``)."""
     per_joule: float = 0.0
     """At an empty battery or full heat; nothing on mains power while cool."""
     device_joules_per_token: float = 0.0
@@ -78,8 +80,9 @@ class Costs:
             raise Unsound("costs.weight", "is 0: what is set beside it would never count")
         if self.latency_target_s and not self.per_second_late:
             raise Unsound("costs.latency_target_s", "is never used: per_second_late is 0")
-        if self.reread_s_per_1000_tokens and not self.per_second_late:
-            raise Unsound("costs.reread_s_per_1000_tokens", "is never used: per_second_late is 0")
+        for name in ("reread_s_per_1000_tokens", "device_reread_s_per_1000_tokens"):
+            if getattr(self, name) and not self.per_second_late:
+                raise Unsound(f"costs.{name}", "is never used: per_second_late is 0")
         if self.per_joule and not (self.device_joules_per_token or self.joules_per_escalation):
             raise Unsound("costs.per_joule", "is never used: no joules are named")
 

@@ -32,6 +32,12 @@ class Readings:
             values[signal.name] = self._read(signal, observation, estimator)
         return values
 
+    def lack(self, signals: Iterable[str]) -> None:
+        """Heads read these: one that nobody measured is recorded as missing, and so said."""
+        for name in signals:
+            if name not in self._rows:
+                self._rows[name] = None, None, 0
+
     def values(self) -> Mapping[str, float | None]:
         """Everything measured so far, by name."""
         return {name: raw for name, (raw, _, _) in self._rows.items()}

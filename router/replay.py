@@ -7,8 +7,9 @@ Only what a decision recorded is used:
        what was decided after the cloud had failed, are taken as they were judged.
     2. Decided by weighing: the estimator that weighed is asked again with the raw signals, and the
        other policy prices the circumstances that were recorded.
-    3. Weighed by an estimator that is not at hand, by a draft or an answer, now to be looked at in
-       one, or now to be weighed by signals that nobody measured: not replayed, and counted.
+    3. Weighed by an estimator that is not at hand, by a draft or an answer (unless the other policy
+       sends it before), now to be looked at in one, or now to be weighed by signals that nobody
+       measured: not replayed, and counted.
 """
 
 from collections.abc import Iterable
@@ -24,7 +25,7 @@ from router.policy import Policy
 from router.recorded import Asked
 from router.rules import ConsentRule, DataClassRule
 from router.vocabulary import DataClass, Destination, Reason, Stage
-from router.weighing import looks_at_draft, stays_in_cloud, weigh
+from router.weighing import looks_at_draft, never_sends, stays_in_cloud, weigh
 
 __all__ = ["Replayed", "replay", "summary"]
 
@@ -136,14 +137,15 @@ def _now(
             return Destination.CLOUD
     # 2. and 3. Weighing.
     if decision.stage in (Stage.EARLY_DECODE, Stage.AFTER_ANSWER):
-        return None
+        return _sent_at_prefill(decision, policy, estimator, estimate)
     if decision.reason in _WEIGHED:
         return _weighed(decision, policy, estimator, estimate) if estimate else None
+    if decision.reason is Reason.NO_ESTIMATOR and looks_at_draft(policy, None):
+        return None
     if decision.asked is None or decision.reason is Reason.NO_ESTIMATOR:
         return decision.destination
     # A rule had settled it, and no longer does.
-    silent = not estimator.predictive and not policy.early_decode_tokens
-    return Destination.DEVICE if silent else None
+    return Destination.DEVICE if never_sends(policy, estimator) else None
 
 
 def _outside(asked: Asked | None, policy: Policy) -> Destination | None:
@@ -160,6 +162,16 @@ def _weighed(
     found = weigh(policy, estimator, estimate, _seen(decision), category).destination
     later = found is Destination.DEVICE and looks_at_draft(policy, estimate)
     return None if later else found
+
+
+def _sent_at_prefill(
+    decision: Decision, policy: Policy, estimator: Estimator, estimate: Estimate | None
+) -> Destination | None:
+    """Of a request that a draft or an answer decided only this is told: it never came so far."""
+    if estimate is None:
+        return None
+    found = _weighed(decision, policy, estimator, estimate)
+    return found if found is Destination.CLOUD else None
 
 
 def _seen(decision: Decision) -> Circumstances:

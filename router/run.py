@@ -81,8 +81,8 @@ class RoutingRun:
         estimator = self._case.estimator
         return Observations(
             hidden_state=estimator is not None and estimator.hidden_state,
-            statistics=estimator is not None,
-            early_decode_tokens=self._policy.early_decode_tokens if estimator else 0,
+            statistics=estimator is not None or self._policy.early_decode_tokens > 0,
+            early_decode_tokens=self._policy.early_decode_tokens,
             whole_answer=self._case.looks_at_answer,
         )
 
@@ -103,11 +103,8 @@ class RoutingRun:
                 settled = Destination.CLOUD, Reason.SESSION_ESCALATED
             if settled is not None:
                 return case.by_rule(settled[0], Stage.ELIGIBILITY, settled[1])
-            if case.estimator is not None:
-                self._open = Stage.PREFILL
-            elif case.looks_at_answer:
-                self._open = Stage.AFTER_ANSWER
-            else:
+            self._open = Stage.PREFILL if case.estimator is not None else self._later()
+            if self._open is None:
                 return case.by_rule(Destination.DEVICE, Stage.ELIGIBILITY, Reason.NO_ESTIMATOR)
             return None
 
@@ -125,15 +122,17 @@ class RoutingRun:
             signals = (*PREFILL_SIGNALS, *estimator.probes)
             case.readings.measure(signals, observation, estimator)
             case.readings.measure(estimator.categories, case.facts, estimator)
-            estimate = estimator.estimate(case.readings.values())
-            if case.weigh(estimate).destination is Destination.DEVICE:
-                if looks_at_draft(self._policy, estimate):
-                    self._open = Stage.EARLY_DECODE
-                elif case.looks_at_answer:
-                    self._open = Stage.AFTER_ANSWER
+            if case.weigh().destination is Destination.DEVICE:
+                self._open = self._later()
                 if self._open is not None:
                     return None
             return case.by_weighing(Stage.PREFILL)
+
+    def _later(self) -> Stage | None:
+        """What still looks at a request that the device keeps so far."""
+        if looks_at_draft(self._policy, self._case.estimate):
+            return Stage.EARLY_DECODE
+        return Stage.AFTER_ANSWER if self._case.looks_at_answer else None
 
     def early_decode(self, observation: DecodeObservation) -> Decision | None:
         """Stage 2. ``None``: give more tokens, or the answer. The device keeps what never trips."""
@@ -165,9 +164,9 @@ class RoutingRun:
             if estimator is None:
                 return case.by_rule(Destination.DEVICE, stage, Reason.NO_ESTIMATOR)
             case.readings.measure(ANSWER_SIGNALS, observation, estimator)
-            if (heads := estimator.after_answer) is not None:
-                estimate = heads.estimate(case.readings.values())
-                case.weigh(estimate, predictive=heads.predictive)
+            heads = estimator.after_answer
+            if heads is not None and heads.predictive:
+                case.weigh_answer(heads)
             return case.by_weighing(stage)
 
     def fall_back(self, cause: Reason, facts: RequestFacts) -> Decision | None:

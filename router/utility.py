@@ -12,6 +12,7 @@ from typing import Any
 from router.circumstances import Circumstances
 from router.policy_parts import Costs
 from router.strict import Fields
+from router.vocabulary import Destination
 
 __all__ = ["Terms", "terms_of"]
 
@@ -71,12 +72,19 @@ def terms_of(costs: Costs, asked: float, benefit: float, seen: Circumstances) ->
 
 def _late(costs: Costs, seen: Circumstances) -> float:
     """Seconds over the target in the cloud, less those on the device."""
-    again = seen.history_tokens / 1000 * costs.reread_s_per_1000_tokens
-    cloud = 0.0 if seen.cloud_s is None else seen.cloud_s
-    device = 0.0 if seen.device_s is None else seen.device_s
-    moves = again if seen.session_on is not None else 0.0
+    cloud = (seen.cloud_s or 0.0) + _rereading(costs, seen, Destination.CLOUD)
+    device = (seen.device_s or 0.0) + _rereading(costs, seen, Destination.DEVICE)
     target = costs.latency_target_s
-    return max(cloud + moves - target, 0.0) - max(device - target, 0.0)
+    return max(cloud - target, 0.0) - max(device - target, 0.0)
+
+
+def _rereading(costs: Costs, seen: Circumstances, side: Destination) -> float:
+    """Seconds for a history that the other side answered; none in the first turn, or by staying."""
+    if seen.session_on in (None, side):
+        return 0.0
+    in_cloud = side is Destination.CLOUD
+    rate = costs.reread_s_per_1000_tokens if in_cloud else costs.device_reread_s_per_1000_tokens
+    return seen.history_tokens / 1000 * rate
 
 
 def _joules(costs: Costs, seen: Circumstances) -> float:

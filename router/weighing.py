@@ -5,7 +5,7 @@
 3. A benefit above the price goes to the cloud, while the day's money lasts.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lanai.errors import NoRoute
 from router.bounds import Claim
@@ -19,7 +19,16 @@ from router.rules import rules_of
 from router.utility import Terms, terms_of
 from router.vocabulary import Destination, Reason
 
-__all__ = ["ShadowPolicy", "Weighed", "looks_at_draft", "stays_in_cloud", "weigh"]
+__all__ = [
+    "ShadowPolicy",
+    "Weighed",
+    "looks_at_answer",
+    "looks_at_draft",
+    "never_sends",
+    "stays_in_cloud",
+    "weigh",
+    "weigh_answer",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,13 +48,10 @@ def weigh(
     estimate: Estimate,
     seen: Circumstances,
     category: str | None = None,
-    *,
-    predictive: bool | None = None,
 ) -> Weighed:
-    """``predictive``: of the heads that made the estimate; the estimator's, where not named."""
+    """By what the prefill showed."""
     terms = terms_of(policy.costs, policy.escalate_above_benefit, estimate.benefit, seen)
-    able = estimator.predictive if predictive is None else predictive
-    price = _price(policy, estimator, terms, category, able=able)
+    price = _price(policy, estimator, terms, category)
     destination, reason = _chosen(policy, estimate, terms, price, seen)
     kept_for_money = reason is Reason.BUDGET_SPENT
     return Weighed(
@@ -62,11 +68,24 @@ def weigh(
     )
 
 
+def weigh_answer(
+    policy: Policy, before: Weighed, estimate: Estimate, seen: Circumstances
+) -> Weighed:
+    """By heads over the whole answer that were found to tell; ``before`` kept it so far.
+
+    What was claimed before stands: of the requests that it is about these heads only send more.
+    They were calibrated for no bound of their own, so a wanted one moves nothing here.
+    """
+    terms = terms_of(policy.costs, policy.escalate_above_benefit, estimate.benefit, seen)
+    destination, reason = _chosen(policy, estimate, terms, terms.price, seen)
+    return replace(before, destination=destination, reason=reason, terms=terms, price=terms.price)
+
+
 def _price(
-    policy: Policy, estimator: Estimator, terms: Terms, category: str | None, *, able: bool
+    policy: Policy, estimator: Estimator, terms: Terms, category: str | None
 ) -> float | None:
     """A bound is counted, not predicted: it holds for heads that were not found to tell, too."""
-    asked = terms.price if able else None
+    asked = terms.price if estimator.predictive else None
     kept_from = None
     if policy.guarantee is not None:
         kept_from = estimator.bounds.kept_from(policy.guarantee, category)
@@ -95,8 +114,25 @@ def affordable(policy: Policy, seen: Circumstances) -> bool:
     return policy.costs.money_of(seen.input_tokens, seen.max_output_tokens) <= seen.money_left
 
 
-def looks_at_draft(policy: Policy, estimate: Estimate) -> bool:
-    return policy.early_decode_tokens > 0 and estimate.benefit >= policy.look_from_benefit
+def looks_at_draft(policy: Policy, estimate: Estimate | None) -> bool:
+    """The limits are the policy's own: where nothing was estimated they hold all the same."""
+    if not policy.early_decode_tokens:
+        return False
+    return estimate is None or estimate.benefit >= policy.look_from_benefit
+
+
+def looks_at_answer(policy: Policy, facts: RequestFacts, estimator: Estimator | None) -> bool:
+    """Only where that could change anything: a request with a form, or heads that can tell."""
+    if not (policy.after_answer.look and facts.unseen):
+        return False
+    heads = estimator.after_answer if estimator else None
+    return facts.has_form or (heads is not None and heads.predictive)
+
+
+def never_sends(policy: Policy, estimator: Estimator) -> bool:
+    """Whatever a prefill or draft shows: no head tells, no bound is wanted, no draft looked at."""
+    able = estimator.predictive or policy.guarantee is not None
+    return not able and not policy.early_decode_tokens
 
 
 def stays_in_cloud(policy: Policy, session_on: Destination | None) -> bool:
@@ -114,7 +150,7 @@ class ShadowPolicy:
     def word(
         self, facts: RequestFacts, estimator: Estimator | None, estimate: Estimate | None
     ) -> Shadow:
-        """``estimator``: the one admitted for this pair; ``estimate``: where one was made."""
+        """``estimator``: the one admitted for this pair; ``estimate``: the prefill's, if any."""
         try:
             found = self._found(judge(self._rules, facts), facts, estimator, estimate)
         except NoRoute as error:
@@ -132,16 +168,15 @@ class ShadowPolicy:
             return settled
         if stays_in_cloud(self._policy, facts.session_on):
             return Destination.CLOUD, Reason.SESSION_ESCALATED
-        if self._policy.after_answer.look and facts.unseen and facts.has_form:
-            return None
+        policy, later = self._policy, looks_at_answer(self._policy, facts, estimator)
         if estimator is None:
-            return Destination.DEVICE, Reason.NO_ESTIMATOR
-        if not estimator.predictive and not self._policy.early_decode_tokens:
-            return Destination.DEVICE, Reason.NOT_PREDICTIVE
+            later = later or looks_at_draft(policy, None)
+            return None if later else (Destination.DEVICE, Reason.NO_ESTIMATOR)
         if estimate is None:
-            return None
-        found = weigh(self._policy, estimator, estimate, facts.circumstances, facts.category)
-        if found.destination is Destination.DEVICE and looks_at_draft(self._policy, estimate):
+            told = never_sends(policy, estimator) and not later
+            return (Destination.DEVICE, Reason.NOT_PREDICTIVE) if told else None
+        found = weigh(policy, estimator, estimate, facts.circumstances, facts.category)
+        if found.destination is Destination.DEVICE and (later or looks_at_draft(policy, estimate)):
             return None
         return found.destination, found.reason
 
