@@ -70,10 +70,10 @@ class Purse:
         """
         async with self._lock:
             keys = await self._keys.issuer_keys()
-            found = await self._ready(keys) or await self._from_wallet(keys)
+            found = await self._found(keys)
             if found is None:
                 await self._fill(max(keys, key=lambda key: key.not_before))
-                found = await self._from_wallet(keys)
+                found = await self._found(keys)
         if found is None:  # another process of this user was quicker, with all of them
             raise QuotaExhausted("the wallet is empty", hint="ask again")
         return found.token
@@ -90,6 +90,14 @@ class Purse:
             kept, self._at_hand = self._at_hand, None
         if kept is not None:
             await asyncio.to_thread(self._put, (kept.token,), kept.key)
+
+    async def _found(self, keys: tuple[VerifiedKey, ...]) -> "_AtHand | None":
+        """The token at hand or one of the wallet; None when there is none.
+
+        `prepare` waits for nobody: the wallet's last one may be at hand by the time it was looked
+        into.
+        """
+        return await self._ready(keys) or await self._from_wallet(keys) or await self._ready(keys)
 
     async def _ready(self, keys: tuple[VerifiedKey, ...]) -> "_AtHand | None":
         """The token at hand, when its key may still be used."""

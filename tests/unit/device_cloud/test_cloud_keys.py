@@ -207,6 +207,24 @@ async def test_a_token_at_hand_is_given_out_once(shown, purse, tmp_path: Path) -
     assert len({token.bytes for token in tokens}) == 3
 
 
+async def test_a_token_drawn_meanwhile_is_given_out(shown, purse, monkeypatch) -> None:
+    """The wallet's last token is drawn while a request looks into it: it is that request's, and
+    no other is fetched."""
+    await purse.take()
+    look, looked = purse._from_wallet, []
+
+    async def late(keys):
+        looked.append(keys)
+        if len(looked) == 1:
+            purse.prepare()
+            await asyncio.shield(purse._drawing)
+        return await look(keys)
+
+    monkeypatch.setattr(purse, "_from_wallet", late)
+    assert await purse.take()
+    assert await purse.left() is None
+
+
 async def test_a_cancelled_request_loses_no_token(shown, purse, tmp_path: Path) -> None:
     """Who waits for the token that is being drawn may go; the token stays at hand."""
     await purse.take()
