@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lanai.errors import UsageError
+from lanai.errors import LanaiError, UsageError
 
 __all__ = ["GRADERS", "Question", "own_grader", "read_questions"]
 
@@ -42,9 +42,20 @@ class Question:
     prompt: str = field(repr=False)
     row: Row = field(repr=False)
     grader: Grader = field(repr=False)
+    place: str = "a question"
+    """File and line."""
 
     def good(self, answer: str) -> bool:
-        return bool(self.grader(answer, self.row))
+        """Raises ``UsageError`` where a grader of one's own fails; its message may quote."""
+        try:
+            return bool(self.grader(answer, self.row))
+        except LanaiError:
+            raise
+        except Exception as error:  # noqa: BLE001  somebody else's code
+            raise UsageError(
+                f"{self.place}: the grader raised {type(error).__name__}",
+                hint="a grader is called with the answer's text and the line as a dict",
+            ) from None
 
 
 def read_questions(path: Path, own: Grader | None = None) -> list[Question]:
@@ -68,7 +79,9 @@ def own_grader(name: str) -> Grader:
     module, _, function = name.partition(":")
     try:
         found = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError):
+    except Exception as error:  # noqa: BLE001  somebody else's code
+        if not isinstance(error, ImportError | AttributeError | ValueError):
+            raise UsageError(f"importing {module} raised {type(error).__name__}") from None
         raise UsageError(
             f"no grader {name}", hint="give module:function, importable from here"
         ) from None
@@ -81,7 +94,7 @@ def own_grader(name: str) -> Grader:
 def _question(line: str, place: str, own: Grader | None) -> Question:
     try:
         row = json.loads(line)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         raise UsageError(f"{place}: not JSON") from None
     if not isinstance(row, dict) or not isinstance(row.get("prompt"), str):
         raise UsageError(f"{place}: needs a text under prompt")
@@ -97,19 +110,20 @@ def _question(line: str, place: str, own: Grader | None) -> Question:
         prompt=row["prompt"],
         row=row,
         grader=grader,
+        place=place,
     )
 
 
 def _check(row: Row, grader: str, place: str) -> None:
-    kinds: Mapping[str, tuple[str, tuple[type, ...]]] = {
-        "exact": ("answer", (str, list)),
-        "numeric": ("answer", (int, float)),
-        "choice": ("answer", (int,)),
-        "schema": ("schema", (dict,)),
+    kinds: Mapping[str, tuple[str, tuple[type, ...], str]] = {
+        "exact": ("answer", (str, list), "a text, or a list of texts"),
+        "numeric": ("answer", (int, float), "a number"),
+        "choice": ("answer", (int,), "the index of the right choice, from 0"),
+        "schema": ("schema", (dict,), "a JSON schema"),
     }
-    key, types = kinds[grader]
+    key, types, wanted = kinds[grader]
     if not isinstance(row.get(key), types) or isinstance(row.get(key), bool):
-        raise UsageError(f"{place}: the grader {grader} needs another kind of value under {key}")
+        raise UsageError(f"{place}: the grader {grader} needs {wanted} under {key}")
 
 
 def _exact(answer: str, row: Row) -> bool:
@@ -136,7 +150,7 @@ def _schema(answer: str, row: Row) -> bool:
         ) from None
     try:
         jsonschema.validate(json.loads(answer), row["schema"])
-    except (json.JSONDecodeError, jsonschema.ValidationError):
+    except (ValueError, RecursionError, jsonschema.ValidationError):
         return False
     except jsonschema.SchemaError:
         raise UsageError("a schema in the data is no JSON schema") from None

@@ -130,6 +130,8 @@ def bootstrap(
     random = np.random.default_rng(seed)
     draws = random.integers(0, len(blocks), size=(RESAMPLES, len(blocks)))
     values = [statistic(np.concatenate([blocks[i] for i in draw])) for draw in draws]
-    low, high = np.nanquantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low = high = float("nan")
+    if not np.isnan(values).all():
+        low, high = np.nanquantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     everything = np.arange(len(groups), dtype=np.intp)
     return Figure(value=statistic(everything), low=float(low), high=float(high))

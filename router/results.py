@@ -95,7 +95,9 @@ def _read(file: Iterable[str], name: str) -> Results:
     reader = csv.DictReader(file)
     held = reader.fieldnames or []
     if missing := [column for column in COLUMNS if column not in held]:
-        raise ConfigError(f"{name}, line 1: no column {missing[0]}", hint=f"needs {COLUMNS}")
+        raise ConfigError(
+            f"{name}, line 1: no column {missing[0]}", hint=f"needs {', '.join(COLUMNS)}"
+        )
     rows = list(_rows(reader, name, sure="confidence" in held))
     if not rows:
         raise ConfigError(f"{name} holds no row")

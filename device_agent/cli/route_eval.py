@@ -11,6 +11,8 @@ from lanai.cli.output import emit_json, json_option, say
 from lanai.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -94,26 +96,34 @@ def _plotting() -> None:
 
 
 def _table(document: dict[str, Any]) -> None:
-    rows = {
-        f"router ({document['router']})": document,
+    """Within 80 columns."""
+    rankings = {
+        document["router"]: document,
         "length": document["baselines"]["length"],
         "random": document["baselines"]["random"],
         "oracle": document["oracle"],
     }
-    click.echo(f"{'':<20} {'APGR':>22} {'CPT(50)':>22} {'CPT(80)':>22} {'AIQ':>22}")
-    for name, row in rows.items():
-        cells = "".join(f" {_cell(row[key]):>22}" for key in ("apgr", "cpt50", "cpt80", "aiq"))
-        click.echo(f"{name:<20}{cells}")
+    figures = {"apgr": "APGR", "cpt50": "CPT(50)", "cpt80": "CPT(80)", "aiq": "AIQ"}
+    click.echo(f"{'by':<7}" + "".join(f"{name:>18}" for name in rankings))
+    for key, name in figures.items():
+        cells = (_cell(ranking[key]) for ranking in rankings.values())
+        click.echo(f"{name:<7}" + "".join(f"{cell:>18}" for cell in cells))
     accuracy, gain = document["accuracy"], document["gain"]
     click.echo(
         f"{document['questions']} questions; device {accuracy['device']:.3f}, cloud "
-        f"{accuracy['cloud']:.3f}, either {document['oracle']['accuracy']:.3f}; "
-        f"APGR over length {_cell(gain['apgr_over_length'])}"
+        f"{accuracy['cloud']:.3f}, either {document['oracle']['accuracy']:.3f}"
     )
-    for row in document.get("groups", ()):
+    click.echo(f"APGR over length {_cell(gain['apgr_over_length'])}")
+    _group_table(document.get("groups", ()))
+
+
+def _group_table(rows: "Sequence[Mapping[str, Any]]") -> None:
+    if rows:
+        click.echo(f"{'':<38} {'n':>5} {'device':>7} {'cloud':>7} {'APGR':>8} {'length':>8}")
+    for row in rows:
         click.echo(
-            f"{row['group']:<32} {row['questions']:>6}  device {row['device']:.3f}  "
-            f"cloud {row['cloud']:.3f}  APGR {_plain(row['apgr'])}  length {_plain(row['length'])}"
+            f"{row['group'][:38]:<38} {row['questions']:>5} {row['device']:>7.3f} "
+            f"{row['cloud']:>7.3f} {_plain(row['apgr']):>8} {_plain(row['length']):>8}"
         )
 
 
@@ -121,7 +131,12 @@ def _cell(figure: dict[str, Any]) -> str:
     if figure["value"] is None:
         return "no gap"
     low, high = figure["ci"]
-    return f"{figure['value']:.3f} [{low:.3f}, {high:.3f}]"
+    return f"{_short(figure['value'])} [{_short(low)} {_short(high)}]"
+
+
+def _short(value: float) -> str:
+    """Three decimals; no zero before the point."""
+    return f"{value:.3f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.2f}"
 
 
 def _plain(value: float | None) -> str:

@@ -49,6 +49,26 @@ def test_a_grader_of_ones_own_gets_answer_and_row(questions, monkeypatch, tmp_pa
     assert not question.good("two")
 
 
+def test_a_grader_that_fails_is_named_by_its_line(questions):
+    """By the kind of its error; what it says may quote the answer."""
+
+    def grade(answer, row):
+        raise KeyError(answer)
+
+    _, second = questions({"prompt": "?"}, {"prompt": "!"}, own=grade)
+    with pytest.raises(UsageError, match=r"line 2: the grader raised KeyError") as caught:
+        second.good("secret")
+    assert "secret" not in str(caught.value)
+
+
+def test_a_grader_whose_module_fails_is_a_usage_error(monkeypatch, tmp_path):
+    """As one that is not there."""
+    (tmp_path / "broken_grader.py").write_text("def g(:\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UsageError, match="SyntaxError"):
+        own_grader("broken_grader:g")
+
+
 @pytest.mark.parametrize("name", ["nothing", "json:absent", "no.such.module:f", "json:__name__"])
 def test_what_is_no_grader_is_refused(name):
     """A usage error, never a traceback."""
@@ -63,7 +83,8 @@ def test_what_is_no_grader_is_refused(name):
         ({"answer": "secret"}, "line 2: needs a text"),
         ({"prompt": "secret", "grader": "os:system"}, "line 2: grader must be"),
         ({"prompt": "secret", "grader": "numeric", "answer": "x"}, "line 2: the grader numeric"),
-        ({"prompt": "secret"}, "line 2: the grader exact"),
+        ({"prompt": "secret"}, "line 2: the grader exact needs a text"),
+        ("[" * 100_000, "line 2: not JSON"),
     ],
 )
 def test_a_bad_line_is_refused_without_its_content(questions, row, named):

@@ -114,6 +114,16 @@ def test_the_picture_is_a_png(table, tmp_path, capsys):
     assert "APGR" in capsys.readouterr().out
 
 
+def test_the_table_fits_a_terminal(table, capsys):
+    """Eighty columns, with intervals, baselines, the oracle and every group."""
+    assert run(["route", "eval", "--data", str(table()), "--group", "subject"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[0].split() == ["by", "text", "length", "random", "oracle"]
+    assert [line.split()[0] for line in lines[1:5]] == ["APGR", "CPT(50)", "CPT(80)", "AIQ"]
+    assert lines[-1].startswith("s7")
+
+
 def test_without_the_extra_the_picture_is_refused_first(table, tmp_path, monkeypatch, capsys):
     """One line that names the extra, before any work."""
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
