@@ -1,7 +1,7 @@
 """``lanai bench batch``: what several requests at once get out of one engine.
 
-1. Tokens a second of 1, 4 and 8 requests together: as rows of one step, and each by itself, in
-   turn, with the same weights.
+1. Tokens a second of 1 to 16 requests together: as rows of one step, and each by itself, in
+   turn, with the same weights; and the ratio of the two within a run.
 2. What a request notices of its neighbour's content: its time beside a prompt of random ids and
    beside one of a single id, same lengths, in turn. Load is the same, so the times should be.
 
@@ -17,6 +17,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.intervals import median_interval
 from inference.catalog import Catalog
 from inference.engine import GenerateOptions
 from inference.openmp import set_openmp_here
@@ -28,7 +29,7 @@ from lanai.folders import Folders
 __all__ = ["batch"]
 
 PROMPT_TOKENS: Final = 32
-CONCURRENT: Final = (1, 4, 8)
+CONCURRENT: Final = (1, 2, 4, 8, 16)
 Ids = NDArray[np.int32]
 
 
@@ -56,7 +57,8 @@ def batch(model: str, threads: int, runs: int, new_tokens: int) -> None:
     emit_json(
         {
             "model": model,
-            "tokens_s": _speeds({"batched": runner, "alone": Alone(runner)}, runs, new_tokens),
+            "threads": threads,
+            **_speeds({"batched": runner, "alone": Alone(runner)}, runs, new_tokens),
             "beside_s": _beside(runner, 4 * runs, new_tokens),
         }
     )
@@ -75,8 +77,8 @@ def _load(model: str, threads: int, context: int) -> Runner:
 
 
 def _speeds(runners: dict[str, Runner], runs: int, new_tokens: int) -> dict[str, Any]:
-    """Tokens a second of the answers, by runner and number of requests."""
-    seen = {(name, count): list[float]() for name in runners for count in CONCURRENT}
+    """Tokens a second of the answers, by runner and number of requests; what batching gains."""
+    seen = {(name, count): list[float]() for count in CONCURRENT for name in runners}
     for run in range(runs + 1):
         for name, count in seen:
             prompts = [_random(100 * run + row) for row in range(count)]
@@ -84,8 +86,21 @@ def _speeds(runners: dict[str, Runner], runs: int, new_tokens: int) -> dict[str,
             if run:  # the first one warms
                 seen[name, count].append(count * (new_tokens - 1) / seconds)
     return {
-        name: {count: round(statistics.median(seen[name, count]), 1) for count in CONCURRENT}
-        for name in runners
+        "tokens_s": {
+            name: {count: round(statistics.median(seen[name, count]), 1) for count in CONCURRENT}
+            for name in runners
+        },
+        "gain": {
+            count: _ratio(seen["batched", count], seen["alone", count]) for count in CONCURRENT
+        },
+    }
+
+
+def _ratio(one: list[float], other: list[float]) -> dict[str, Any]:
+    ratios = [first / second for first, second in zip(one, other, strict=True)]
+    return {
+        "median": round(statistics.median(ratios), 3),
+        "interval": [round(end, 3) for end in median_interval(ratios)],
     }
 
 

@@ -103,6 +103,12 @@ class LanguageModel(Protocol):
 
     def step(self, ids: Tensor, caches: Sequence[Any], *, adapter: Any = None) -> list[Forward]: ...
 
+    def predict_step(
+        self, ids: Ids, caches: Sequence[Any], *, adapter: Any = None
+    ) -> list[tuple[Rows, Rows]]:
+        """As ``step``, in numpy: of each row logits (1, vocabulary) and hidden (width,)."""
+        ...
+
 
 @dataclass(slots=True, kw_only=True)
 class Layer:
@@ -246,6 +252,13 @@ class Decoder:
         return [
             Forward(logits=logits[row : row + 1], hidden=hidden[row]) for row in range(len(caches))
         ]
+
+    def predict_step(
+        self, ids: Ids, caches: Sequence[Cache], *, adapter: Lifts | None = None
+    ) -> list[tuple[Rows, Rows]]:
+        """See ``LanguageModel.predict_step``."""
+        found = self.step(torch.from_numpy(ids), caches, adapter=adapter)
+        return [(out.logits.cpu().numpy(), out.hidden.cpu().numpy()) for out in found]
 
 
 def check_ids(ids: Tensor, vocabulary: int) -> None:

@@ -13,7 +13,7 @@ from lanai.errors import EngineError, UsageError
 
 if TYPE_CHECKING:
     from inference.adapters.memory import AdapterMemory
-    from inference.decoder import Adapted, Forward, LanguageModel
+    from inference.decoder import Adapted, LanguageModel
 
 __all__ = ["DecoderRunner"]
 
@@ -52,13 +52,11 @@ class DecoderRunner:
     def _step(self, slots: Sequence[Slot], ids: NDArray[np.int32]) -> list[Prediction]:
         if len(slots) == 1:  # the shapes of the unbatched pass, to the last bit
             return step_alone(slots, ids)
-        import torch
-
         own = [slot for slot in slots if isinstance(slot, DecoderSlot)]
         with _computing(ids) as tokens:
             caches = [slot.cache for slot in own]
-            found = self._decoder.step(torch.from_numpy(tokens), caches, adapter=own[0].adapter)
-            return [_prediction(out) for out in found]
+            found = self._decoder.predict_step(tokens, caches, adapter=own[0].adapter)
+        return [Prediction(logits=logits[-1], hidden=hidden) for logits, hidden in found]
 
     def _most_rows(self) -> int:
         """Tried once, when first asked for."""
@@ -108,12 +106,6 @@ class DecoderSlot:
 
     def wipe(self) -> None:
         self.cache.wipe()
-
-
-def _prediction(out: "Forward") -> Prediction:
-    return Prediction(
-        logits=out.logits[-1].float().cpu().numpy(), hidden=out.hidden.float().cpu().numpy()
-    )
 
 
 @contextlib.contextmanager

@@ -1,9 +1,14 @@
 """A packed model run by the compiled kernels: the whole forward pass is one call.
 
+Of several tokens of one sequence, or of one token of each of several, weights are read once for all
+of them. A token's numbers depend on its own sequence only: not on how many others go with it, nor
+on what those hold, to the last bit.
+
 Keys and values are kept in 8 bits with a scale for each head of each token. The same seam as
 ``inference.decoder.Decoder``: token ids in, logits out.
 """
 
+import ctypes
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -143,9 +148,7 @@ class PackedDecoder:
         A pass reads so much that the code of whatever runs between two is gone from the
         processor's caches; as a few calls of torch it took a tenth of a token's time.
         """
-        if ids.ndim != 1 or ids.dtype != np.int64 or not ids.size:
-            raise UsageError("token ids are int64, of shape (n,), n at least 1")
-        ids = np.ascontiguousarray(ids)
+        ids = _checked(ids)
         count = len(ids)
         cache.reserve(count)
         rows, vocabulary = count if all_logits else 1, self.config.vocabulary
@@ -154,7 +157,7 @@ class PackedDecoder:
         cache.structure.length = cache.length
         failed: int = self._kernels.code.lanai_forward(
             self._plan,
-            self.lifting.argument(self._always if adapter is None else (*self._always, adapter)),
+            self._adapters(adapter),
             cache.structure,
             ids.ctypes.data,
             count,
@@ -174,16 +177,55 @@ class PackedDecoder:
     def step(
         self, ids: Tensor, caches: Sequence[PackedCache], *, adapter: AdapterPlan | None = None
     ) -> list[Forward]:
-        """See ``Decoder.step``. One after the other: the kernels' plan knows one cache."""
+        """See ``Decoder.step``. Each row is ``forward`` of it alone, to the last bit."""
+        found = self.predict_step(ids.numpy(), caches, adapter=adapter)
         return [
-            self.forward(ids[row : row + 1], cache, adapter=adapter)
-            for row, cache in enumerate(caches)
+            Forward(logits=torch.from_numpy(logits), hidden=torch.from_numpy(hidden))
+            for logits, hidden in found
         ]
+
+    def predict_step(
+        self, ids: Ids, caches: Sequence[PackedCache], *, adapter: AdapterPlan | None = None
+    ) -> list[tuple[Rows, Rows]]:
+        """See ``LanguageModel.predict_step``. Each row is ``predict`` of it, to the last bit."""
+        ids = _checked(ids)
+        count, vocabulary, width = len(ids), self.config.vocabulary, self.config.width
+        if len(caches) != count or len({id(cache) for cache in caches}) != count:
+            raise UsageError("each token of a step has a cache of its own")
+        for cache in caches:
+            cache.reserve(1)
+            cache.structure.length = cache.length
+        logits = np.empty((count, vocabulary), np.float32)
+        hidden = np.empty((count, width), np.float32)
+        structure = ctypes.POINTER(structures.Cache)
+        failed: int = self._kernels.code.lanai_step(
+            self._plan,
+            self._adapters(adapter),
+            (structure * count)(*(structure(cache.structure) for cache in caches)),
+            ids.ctypes.data,
+            count,
+            logits.ctypes.data,
+            hidden.ctypes.data,
+        )
+        if failed:
+            raise _refused(failed)
+        for cache in caches:
+            cache.length += 1
+        return [(logits[row : row + 1], hidden[row]) for row in range(count)]
+
+    def _adapters(self, adapter: AdapterPlan | None) -> structures.Adapters | None:
+        return self.lifting.argument(self._always if adapter is None else (*self._always, adapter))
 
     def _wipe(self) -> None:
         """Overwrite what the last step left."""
         self.scratch.fill(0)
         self.lifting.wipe()
+
+
+def _checked(ids: Ids) -> Ids:
+    if ids.ndim != 1 or ids.dtype != np.int64 or not ids.size:
+        raise UsageError("token ids are int64, of shape (n,), n at least 1")
+    return np.ascontiguousarray(ids)
 
 
 def _refused(code: int) -> LanaiError:

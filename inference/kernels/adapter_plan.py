@@ -81,7 +81,7 @@ class Lifting:
         self._argument: structures.Adapters | None = None
 
     def argument(self, plans: Sequence[AdapterPlan]) -> structures.Adapters | None:
-        """For ``lanai_forward``; ``None`` for no adapter. The same plans give the same."""
+        """What a pass of the kernels takes; ``None`` for no adapter. The same plans, the same."""
         if len(plans) > structures.MOST_ADAPTERS:
             raise UsageError(f"at most {structures.MOST_ADAPTERS} adapters run at once")
         if tuple(plans) != self._of:

@@ -108,6 +108,10 @@ def bind(library: ctypes.CDLL) -> ctypes.CDLL | None:
             integer,
             [plan, adapters, cache, pointer, integer, integer, pointer, pointer],
         ),
+        "lanai_step": (
+            integer,
+            [plan, adapters, ctypes.POINTER(cache), pointer, integer, pointer, pointer],
+        ),
         "lanai_product_bytes": (size, [matrix, integer, integer, integer]),
         "lanai_product": (
             integer,

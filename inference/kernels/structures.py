@@ -19,7 +19,7 @@ __all__ = [
     "Plan",
 ]
 
-ABI: Final = 3
+ABI: Final = 4
 BAD_ARGUMENT: Final = 1  # of enum lanai_error
 MOST_ADAPTERS: Final = 2
 MOST_PRODUCTS: Final = 3

@@ -40,6 +40,23 @@ void table(int bits, const int8_t *palette, int low, int high, uint8_t *out) {
   }
 }
 
+// The kernels of the plan for n ids behind each other or of n caches; null for what is refused.
+const lanai_kernels *checked(const lanai_plan *plan, const lanai_adapters *adapters,
+                             const int64_t *ids, int n) {
+  if (plan->abi != LANAI_KERNELS_ABI || plan->max_rows < 1 || n < 1) return nullptr;
+  if (adapters && (adapters->count < 0 || adapters->count > LANAI_MOST_ADAPTERS)) return nullptr;
+  for (int at = 0; at < n; at++)
+    if (ids[at] < 0 || ids[at] >= plan->vocabulary) return nullptr;
+  return kernels(plan->isa);
+}
+
+int refusal(const lanai_plan *plan, const lanai_cache *cache, int n) {
+  if (cache->length < 0) return LANAI_BAD_ARGUMENT;
+  if (n > cache->capacity - cache->length || n > plan->positions - cache->length)
+    return LANAI_CACHE_FULL;
+  return LANAI_OK;
+}
+
 }  // namespace
 
 extern "C" {
@@ -71,15 +88,22 @@ size_t lanai_scratch_bytes(const lanai_plan *plan, int capacity, int threads) {
 
 int lanai_forward(const lanai_plan *plan, const lanai_adapters *adapters, lanai_cache *cache,
                   const int64_t *ids, int n, int all_logits, float *logits, float *hidden) {
-  const lanai_kernels *of = kernels(plan->isa);
-  if (!of || plan->abi != LANAI_KERNELS_ABI || n < 1 || cache->length < 0) return LANAI_BAD_ARGUMENT;
-  if (n > cache->capacity - cache->length || n > plan->positions - cache->length)
-    return LANAI_CACHE_FULL;
-  if (adapters && (adapters->count < 0 || adapters->count > LANAI_MOST_ADAPTERS))
-    return LANAI_BAD_ARGUMENT;
-  for (int at = 0; at < n; at++)
-    if (ids[at] < 0 || ids[at] >= plan->vocabulary) return LANAI_BAD_ARGUMENT;
+  const lanai_kernels *of = checked(plan, adapters, ids, n);
+  if (!of) return LANAI_BAD_ARGUMENT;
+  if (int refused = refusal(plan, cache, n)) return refused;
   return of->forward(plan, adapters, cache, ids, n, all_logits, logits, hidden);
+}
+
+int lanai_step(const lanai_plan *plan, const lanai_adapters *adapters, lanai_cache *const *caches,
+               const int64_t *ids, int n, float *logits, float *hidden) {
+  const lanai_kernels *of = checked(plan, adapters, ids, n);
+  if (!of) return LANAI_BAD_ARGUMENT;
+  for (int row = 0; row < n; row++) {
+    if (int refused = refusal(plan, caches[row], 1)) return refused;
+    for (int other = 0; other < row; other++)
+      if (caches[other] == caches[row]) return LANAI_BAD_ARGUMENT;
+  }
+  return of->step(plan, adapters, caches, ids, n, logits, hidden);
 }
 
 size_t lanai_product_bytes(const lanai_matrix *matrix, int group, int n, int threads) {

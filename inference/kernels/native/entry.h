@@ -15,12 +15,32 @@ namespace {
 
 int forward(const lanai_plan *plan, const lanai_adapters *adapters, lanai_cache *cache,
             const int64_t *ids, int n, int all_logits, float *logits, float *hidden) {
-  Pass pass(*plan, adapters, *cache);
+  Pass pass(*plan, adapters, cache->capacity);
+  size_t width = plan->width, vocabulary = plan->vocabulary;
   for (int first = 0; first < n; first += plan->max_rows) {
     int count = n - first < plan->max_rows ? n - first : plan->max_rows;
-    bool wanted = all_logits || first + count == n;
-    float *to = all_logits ? logits + static_cast<size_t>(first) * plan->vocabulary : logits;
-    pass.block(ids + first, count, all_logits, wanted ? to : nullptr, hidden);
+    pass.block({&cache, true}, ids + first, count);
+    bool last = first + count == n;
+    if (!all_logits && !last) continue;
+    int rows = all_logits ? count : 1;
+    const float *states = pass.head(count, rows, all_logits ? logits + first * vocabulary : logits);
+    if (last) __builtin_memcpy(hidden, states + (rows - 1) * width, sizeof(float) * width);
+  }
+  return LANAI_OK;
+}
+
+int step(const lanai_plan *plan, const lanai_adapters *adapters, lanai_cache *const *caches,
+         const int64_t *ids, int n, float *logits, float *hidden) {
+  int capacity = 0;
+  for (int row = 0; row < n; row++)
+    capacity = caches[row]->capacity > capacity ? caches[row]->capacity : capacity;
+  Pass pass(*plan, adapters, capacity);
+  size_t width = plan->width, vocabulary = plan->vocabulary;
+  for (int first = 0; first < n; first += plan->max_rows) {
+    int count = n - first < plan->max_rows ? n - first : plan->max_rows;
+    pass.block({caches + first, false}, ids + first, count);
+    const float *states = pass.head(count, count, logits + first * vocabulary);
+    __builtin_memcpy(hidden + first * width, states, sizeof(float) * count * width);
   }
   return LANAI_OK;
 }
@@ -72,6 +92,6 @@ int lift(void *pool, const lanai_low_rank *change, int group, const float *x, in
   return LANAI_OK;
 }
 
-constexpr lanai_kernels KERNELS = {forward, scratch_bytes, product_bytes, product, lift};
+constexpr lanai_kernels KERNELS = {forward, step, scratch_bytes, product_bytes, product, lift};
 
 }  // namespace

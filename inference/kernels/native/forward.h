@@ -1,10 +1,14 @@
 // The forward pass of a Llama-family decoder over packed matrices.
 //
-// Plan, for each block of at most max_rows tokens:
+// The rows of a pass are neighbours, the next tokens of one cache, or each the next of its own cache.
+// A row's numbers depend on its own token and cache only, not on how many rows there are or on what
+// they hold: to the last bit.
+//
+// Plan, for each block of at most max_rows rows:
 //   1. embed
 //   2. for each layer: norm, queries/keys/values, rotate and store, attend, output, residual;
 //      norm, gate and up, activate, down, residual
-//   3. final norm and head, for the last token or for all
+//   3. final norm and head, for the last row or for all
 // Products, attention and (for several rows) the steps between them are shared among the threads.
 
 struct Scratch {
@@ -95,21 +99,49 @@ struct Target {
   Lift lifts[LANAI_MOST_ADAPTERS] = {};  // changes added to the product
 };
 
+// Where the rows of a block belong.
+struct Seats {
+  lanai_cache *const *caches;  // one of each row, or one of all
+  bool neighbours;
+
+  lanai_cache &cache(int row) const { return *caches[neighbours ? 0 : row]; }
+  int position(int row) const { return cache(row).length + (neighbours ? row : 0); }
+  void advance(int n) const {
+    if (neighbours) caches[0]->length += n;
+    for (int row = 0; !neighbours && row < n; row++) caches[row]->length++;
+  }
+};
+
 class Pass {
  public:
-  Pass(const lanai_plan &plan, const lanai_adapters *adapters, lanai_cache &cache)
-      : plan_(plan), adapters_(adapters), cache_(cache), pool_(static_cast<lanai::Pool *>(plan.pool)),
-        threads_(lanai::pool_threads(pool_)), s_(carve(plan, cache.capacity, threads_)) {}
+  // capacity: the largest of the caches'
+  Pass(const lanai_plan &plan, const lanai_adapters *adapters, int capacity)
+      : plan_(plan), adapters_(adapters), pool_(static_cast<lanai::Pool *>(plan.pool)),
+        threads_(lanai::pool_threads(pool_)), s_(carve(plan, capacity, threads_)) {}
 
-  void block(const int64_t *ids, int n, int all_logits, float *logits, float *hidden) {
+  void block(const Seats &seats, const int64_t *ids, int n) {
+    seats_ = seats;
     embed(ids, n);
     for (int layer = 0; layer < plan_.layers; layer++) {
       attention(layer, n);
       feed_forward(layer, n);
     }
-    cache_.length += n;
-    if (!logits) return;
-    head(n, all_logits, logits, hidden);
+    seats_.advance(n);
+  }
+
+  // Of the block's last `rows` rows, n in all: the states after the final norm stay in the scratch
+  // memory, where they are given from.
+  const float *head(int n, int rows, float *logits) {
+    Rows to = fitted(s_.wide, plan_.width, plan_.group);
+    each_row(rows, [&](int row) {
+      const float *x = s_.x + static_cast<size_t>(n - rows + row) * plan_.width;
+      float *out = s_.normed + static_cast<size_t>(row) * plan_.width;
+      norm(x, plan_.final_norm, plan_.width, plan_.epsilon, out);
+      quantize(out, plan_.width, plan_.group, to, row);
+    });
+    Target target{&plan_.head, logits, plan_.vocabulary};
+    products(&target, 1, to, rows);
+    return s_.normed;
   }
 
  private:
@@ -194,12 +226,8 @@ class Pass {
     columns = columns < 16 * count ? columns : 16 * count;
     for (int first = 0; first < n; first += AT_ONCE) {
       int rows = n - first < AT_ONCE ? n - first : AT_ONCE;
-      Rows part = x;
-      part.values += static_cast<size_t>(first) * x.padded;
-      part.scale += static_cast<size_t>(first) * x.groups;
-      part.sum += static_cast<size_t>(first) * x.groups;
-      some_tiles(*target.matrix, plan_.group, tile, count, part, rows, {buffer, STRIDE, false},
-                 work(worker));
+      some_tiles(*target.matrix, plan_.group, tile, count, x.from(first), rows,
+                 {buffer, STRIDE, false}, work(worker));
       for (int row = 0; row < rows; row++) {
         float *out = target.out + static_cast<size_t>(first + row) * target.stride + 16 * tile;
         for (int at = 0; at < columns; at++)
@@ -253,11 +281,11 @@ class Pass {
     products(qkv, 3, x, n);
     each_row(n, [&](int row) { place(layer, at, row); });
     // Neighbouring rows share what they read of the cache.
-    int blocks = (n + ROWS_AT_ONCE - 1) / ROWS_AT_ONCE;
+    int together = seats_.neighbours ? ROWS_AT_ONCE : 1, blocks = (n + together - 1) / together;
     lanai::run(pool_, blocks * layer.kv_heads, [&](int piece, int worker) {
-      // Late tokens see most: they go first, so that the threads end together.
-      look(layer, at, (blocks - 1 - piece / layer.kv_heads) * ROWS_AT_ONCE, n,
-           piece % layer.kv_heads, worker);
+      // Late neighbours see most: they go first, so that the threads end together.
+      int row = (blocks - 1 - piece / layer.kv_heads) * together;
+      look(layer, at, row, row + together < n ? row + together : n, piece % layer.kv_heads, worker);
     });
     Rows mixed = quantized(s_.mixed, wide, wide, s_.tall, n);
     add(at, layer.output, &lanai_adapter_layer::output, layer.attention_post_norm, mixed, n);
@@ -280,7 +308,7 @@ class Pass {
 
   // Bias, head norm and rotation of one token; its key and value go to the cache.
   void place(const lanai_layer &layer, int at, int row) {
-    int width = layer.head_width, position = cache_.length + row;
+    int width = layer.head_width, position = seats_.position(row);
     const float *cosine = layer.cosine + static_cast<size_t>(position) * (width / 2);
     const float *sine = layer.sine + static_cast<size_t>(position) * (width / 2);
     for (int head = 0; head < layer.heads; head++) {
@@ -295,7 +323,7 @@ class Pass {
       ready(s_.k + first, layer.k_bias, head, layer.k_norm, width, cosine, sine);
       if (layer.v_bias)
         for (int lane = 0; lane < width; lane++) s_.v[first + lane] += layer.v_bias[head * width + lane];
-      keep(at, head, position, s_.k + first, s_.v + first, width);
+      keep(seats_.cache(row), at, head, position, s_.k + first, s_.v + first, width);
     }
   }
 
@@ -312,9 +340,10 @@ class Pass {
     }
   }
 
-  void keep(int at, int head, int position, const float *key, const float *value, int width) {
-    const lanai_cache_layer &layer = cache_.layer[at];
-    size_t first = static_cast<size_t>(head) * cache_.capacity, index = first + position;
+  void keep(const lanai_cache &cache, int at, int head, int position, const float *key,
+            const float *value, int width) {
+    const lanai_cache_layer &layer = cache.layer[at];
+    size_t first = static_cast<size_t>(head) * cache.capacity, index = first + position;
     layer.value_scale[index] = to_int8(value, width, layer.values + index * width).scale;
     int8_t codes[1024];
     layer.key_scale[index] = to_int8(key, width, codes).scale;
@@ -323,19 +352,20 @@ class Pass {
       __builtin_memcpy(tile + static_cast<size_t>(lane) * 16, codes + lane, 4);
   }
 
-  void look(const lanai_layer &layer, int at, int row, int n, int kv_head, int worker) {
+  // Rows row .. last - 1, of one cache.
+  void look(const lanai_layer &layer, int at, int row, int last, int kv_head, int worker) {
     int width = layer.head_width, shared = layer.heads / layer.kv_heads;
-    int last = row + ROWS_AT_ONCE < n ? row + ROWS_AT_ONCE : n;
-    HeadCache head = head_cache(cache_, at, kv_head, width);
+    const lanai_cache &cache = seats_.cache(row);
+    HeadCache head = head_cache(cache, at, kv_head, width);
     float *scores = reinterpret_cast<float *>(work(worker));
     Query queries[QUERIES_AT_ONCE];
     int count = 0;
     auto flush = [&] {
-      attend(head, queries, count, width, scores, cache_.capacity);
+      attend(head, queries, count, width, scores, cache.capacity);
       count = 0;
     };
     for (; row < last; row++) {
-      int end = cache_.length + row + 1;
+      int end = seats_.position(row) + 1;
       int first = layer.window > 0 && end > layer.window ? end - layer.window : 0;
       for (int one = 0; one < shared; one++) {
         size_t index = static_cast<size_t>(row) * layer.heads + kv_head * shared + one;
@@ -364,24 +394,9 @@ class Pass {
     add(at, layer.down, &lanai_adapter_layer::down, layer.ffn_post_norm, inner, n);
   }
 
-  void head(int n, int all_logits, float *logits, float *hidden) {
-    int first = all_logits ? 0 : n - 1, rows = n - first;
-    Rows to = fitted(s_.wide, plan_.width, plan_.group);
-    each_row(rows, [&](int row) {
-      const float *x = s_.x + static_cast<size_t>(first + row) * plan_.width;
-      float *out = s_.normed + static_cast<size_t>(row) * plan_.width;
-      norm(x, plan_.final_norm, plan_.width, plan_.epsilon, out);
-      quantize(out, plan_.width, plan_.group, to, row);
-    });
-    const float *last = s_.normed + static_cast<size_t>(rows - 1) * plan_.width;
-    __builtin_memcpy(hidden, last, sizeof(float) * plan_.width);
-    Target target{&plan_.head, logits, plan_.vocabulary};
-    products(&target, 1, to, rows);
-  }
-
   const lanai_plan &plan_;
   const lanai_adapters *adapters_;
-  lanai_cache &cache_;
+  Seats seats_{};
   lanai::Pool *pool_;
   int threads_;
   Scratch s_;

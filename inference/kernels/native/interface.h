@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LANAI_KERNELS_ABI 3
+#define LANAI_KERNELS_ABI 4
 #define LANAI_TILE 16         // rows of a tile, positions of a key tile
 #define LANAI_UNIT 32         // columns of a unit, 8 quads
 #define LANAI_TABLE_BYTES 576 // what lanai_tables writes
@@ -97,6 +97,12 @@ size_t lanai_scratch_bytes(const lanai_plan *plan, int capacity, int threads);
 // hidden: the last token's state after the final norm, [width]. adapters: null for none.
 int lanai_forward(const lanai_plan *plan, const lanai_adapters *adapters, lanai_cache *cache,
                   const int64_t *ids, int n, int all_logits, float *logits, float *hidden);
+
+// Appends ids[i] to caches[i], all different, each of them with room for it: n passes of one token in
+// one. logits: [n][vocabulary]; hidden: [n][width]. A row gets what lanai_forward gives it alone, to
+// the last bit. scratch: enough for the largest capacity. On a refusal no cache has moved.
+int lanai_step(const lanai_plan *plan, const lanai_adapters *adapters, lanai_cache *const *caches,
+               const int64_t *ids, int n, float *logits, float *hidden);
 
 // y = x W^T for tests and profiles: x [n][columns], y [n][rows]. work: lanai_product_bytes.
 size_t lanai_product_bytes(const lanai_matrix *matrix, int group, int n, int threads);

@@ -14,6 +14,7 @@ struct Avx2 {
   };
   static constexpr int bias = 0;
   static constexpr int block_tiles = 1, block_rows = 4, lift_rows = 4;
+  static constexpr int few_rows = 4, few_plain_rows = 16;
 
   static __m256i load256(const void *from) {
     return _mm256_loadu_si256(static_cast<const __m256i *>(from));

@@ -12,6 +12,7 @@ struct Avx512 {
   using F = __m512;
   static constexpr int bias = 128;
   static constexpr int block_tiles = 2, block_rows = 6, lift_rows = 8;
+  static constexpr int few_rows = 8, few_plain_rows = 32;
 
   static W load(const uint8_t *from) { return _mm512_loadu_si512(from); }
   static void store(uint8_t *to, W w) { _mm512_storeu_si512(to, w); }

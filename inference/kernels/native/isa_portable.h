@@ -14,6 +14,7 @@ struct Portable {
   };
   static constexpr int bias = 0;
   static constexpr int block_tiles = 1, block_rows = 2, lift_rows = 2;
+  static constexpr int few_rows = 4, few_plain_rows = 4;
 
   static W load(const uint8_t *from) {
     W w;

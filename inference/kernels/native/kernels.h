@@ -5,6 +5,8 @@
 struct lanai_kernels {
   int (*forward)(const lanai_plan *, const lanai_adapters *, lanai_cache *, const int64_t *, int, int,
                  float *, float *);
+  int (*step)(const lanai_plan *, const lanai_adapters *, lanai_cache *const *, const int64_t *, int,
+              float *, float *);
   size_t (*scratch_bytes)(const lanai_plan *, int, int);
   size_t (*product_bytes)(const lanai_matrix *, int, int, int);
   int (*product)(void *, const lanai_matrix *, int, const float *, int, float *, void *);

@@ -12,6 +12,10 @@ struct Rows {
   int32_t *sum;    // [n][groups]
   int padded, groups;
 
+  Rows from(int at) const {
+    size_t first = static_cast<size_t>(at);
+    return {values + first * padded, scale + first * groups, sum + first * groups, padded, groups};
+  }
   const int8_t *row(int at) const { return values + static_cast<size_t>(at) * padded; }
   const float *scales(int at) const { return scale + static_cast<size_t>(at) * groups; }
   const int32_t *sums(int at) const { return sum + static_cast<size_t>(at) * groups; }

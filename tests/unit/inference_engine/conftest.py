@@ -1,5 +1,6 @@
 """A tiny model and an engine with a door, for those who knock."""
 
+import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ import pytest_asyncio
 from inference.link import EngineLink
 from inference.process import ProcessEngine
 from inference.testing import write_tiny_model
+from inference.testing.random_packed import tiny_config, write_tiny_packed
 
 CONTEXT = 2048
 
@@ -46,6 +48,17 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def house(tiny_model: Path) -> AsyncIterator[House]:
     """One engine for those tests of a file that leave it alive."""
     async with opened(tiny_model) as made:
+        yield made
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def packed_house(tmp_path: Path) -> AsyncIterator[House]:
+    """One whose model runs in the compiled kernels."""
+    config = tiny_config(vocabulary=300, max_context=CONTEXT)
+    file = write_tiny_packed(tmp_path, config)
+    manifest = {"schema": "lanai.model/1", "format": "packed", "file": file.name}
+    (tmp_path / "lanai.json").write_text(json.dumps(manifest), encoding="utf-8")
+    async with opened(tmp_path) as made:
         yield made
 
 

@@ -117,6 +117,27 @@ async def test_a_request_cancelled_while_it_answers_leaves_none(
         assert found(engine, sequence, since).hits == 0
 
 
+async def test_answers_that_grow_together_leave_none(packed_house: Any) -> None:
+    """As rows of one pass of the kernels: neither those that ended nor beside one that goes on."""
+    engine: ProcessEngine = packed_house.engine
+
+    async def whole(seed: int) -> list[int]:
+        free = Sampling(temperature=3.0, seed=seed)
+        options = GenerateOptions(max_tokens=40, sampling=free)
+        stream = engine.submit(ids(50 + seed), options)
+        return [event.id async for event in stream if isinstance(event, Token)]
+
+    since = time.time()
+    longer = engine.submit(ids(40), GenerateOptions(max_tokens=1500, sampling=FREE))
+    assert isinstance(await anext(longer), Prefilled)
+    answers = await asyncio.gather(*map(whole, range(6)))
+    for seed, answer in enumerate(answers):
+        assert len(set(answer)) > 20
+        for sequence in (ids(50 + seed), answer):
+            assert found(engine, sequence, since).hits == 0
+    await longer.aclose()
+
+
 @pytest.mark.parametrize("answered", [0, 24])
 async def test_a_worker_that_is_gone_leaves_none(house: Any, answered: int) -> None:
     """The end of its link is enough, while the engine prefills or answers."""

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from inference.formats.packed import PackedFile
+from inference.kernels.adapter_plan import AdapterPlan
 from inference.kernels.binding import ISAS, Kernels, bind
 from inference.packed_decoder import PackedDecoder
 from inference.testing.random_adapter import random_adapter
@@ -40,8 +41,24 @@ def main() -> None:
             for piece in torch.split(ids, [13, 1, 1, 26]):
                 decoder.forward(piece, cache, all_logits=True, adapter=adapter)
                 adapter = None
+            several(decoder, decoder.adapted(random_adapter(file.config, rank=3)))
             cache.wipe()
     print("clean")
+
+
+def several(decoder: PackedDecoder, adapter: AdapterPlan) -> None:
+    """Steps of up to 21 sequences of different lengths and capacities, until some are full."""
+    caches = [decoder.new_cache(1 + 2 * row) for row in range(21)]
+    for row, cache in enumerate(caches[2:], 2):
+        decoder.predict(np.arange(2 * row - 1) % 17, cache)
+    for number in (1, 3, 4, 6, 21):
+        few = caches[-number:]
+        decoder.predict_step(np.arange(number) % 17, few, adapter=adapter if number > 3 else None)
+        for cache in few:
+            cache.take_back(int(number < 21))
+    for cache in caches[2:]:
+        decoder.predict_step(np.array([5]), [cache])
+        assert cache.length == cache.capacity
 
 
 if __name__ == "__main__":
