@@ -104,10 +104,13 @@ def _say(found: dict[str, Any]) -> None:
             f"  expected {each['expected_gain']:+.3f}"
         )
     click.echo(
-        f"{len(found['changed'])} of {found['decisions']} decisions change; in the cloud "
-        f"{found['cloud_before']} -> {found['cloud_after']}; money {found['money_before']:g} -> "
-        f"{found['money_after']:g}; expected good answers {found['expected_gain']:+.2f}; "
+        f"{len(found['changed'])} of {found['decisions']} decisions change; "
         f"not replayed: {found['not_replayed']}"
+    )
+    click.echo(
+        f"in the cloud {found['cloud_before']} -> {found['cloud_after']}; "
+        f"money {found['money_before']:g} -> {found['money_after']:g}; "
+        f"expected good answers {found['expected_gain']:+.2f}"
     )
     if found["refused"] or found["unreadable"]:
         click.echo(f"ran nowhere: {found['refused']}; not readable: {found['unreadable']}")
