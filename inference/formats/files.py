@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from lanai.errors import ModelFormatError, ModelNotFound, UnsupportedModel
 
-__all__ = ["ModelFiles", "locate", "read_json"]
+__all__ = ["ModelFiles", "locate", "read_json", "read_text"]
 
 _MAX_JSON_BYTES = 64 << 20
 _SCHEMA = "lanai.model/1"
@@ -115,13 +115,21 @@ def _named_file(folder: Path, name: object) -> Path:
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in ``path``. Raises ``ModelFormatError`` for anything else."""
     try:
-        if path.stat().st_size > _MAX_JSON_BYTES:
-            raise ModelFormatError(f"{path} is larger than {_MAX_JSON_BYTES} bytes")
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ModelFormatError(f"{path} cannot be read: {error.strerror}") from error
+        value = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
         raise ModelFormatError(f"{path} is not JSON", hint="fetch the model again") from error
     if not isinstance(value, dict):
         raise ModelFormatError(f"{path} does not hold a JSON object")
     return value
+
+
+def read_text(path: Path) -> str:
+    """The text of ``path``, of bounded size. Raises ``ModelFormatError`` for anything else."""
+    try:
+        if path.stat().st_size > _MAX_JSON_BYTES:
+            raise ModelFormatError(f"{path} is larger than {_MAX_JSON_BYTES} bytes")
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ModelFormatError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ModelFormatError(f"{path} is not text", hint="fetch the model again") from error

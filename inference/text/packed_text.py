@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from tokenizers import Tokenizer
 
-from inference.formats.files import read_json
+from inference.formats.files import read_json, read_text
 from inference.text.parts import TextParts
 from inference.text.template import ChatTemplate
 from inference.text.vocabulary import Vocabulary
@@ -65,9 +65,9 @@ def read_packed_text(folder: Path) -> TextParts:
 
 
 def _tokenizer(path: Path) -> Tokenizer:
-    document = read_json(path)
+    text = read_text(path)  # not as a document: that of a large vocabulary takes 250 MB
     try:
-        tokenizer = Tokenizer.from_str(json.dumps(document))
+        tokenizer = Tokenizer.from_str(text)
     except Exception as error:  # the package raises nothing narrower
         raise _damaged(path, "is not a tokenizer that can be read") from error
     tokenizer.encode_special_tokens = True  # the package's name for: do not match them in text
