@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from inference.engine import Sampling
-from inference.sampling import Sampler, allowed_tokens, nucleus, statistics
+from inference.sampling import Sampler, allowed_tokens, heaviest, nucleus, pick, statistics
 from lanai.errors import EngineError
 
 DRAWS = 20_000
@@ -110,12 +110,32 @@ def test_a_mask_is_never_left(allowed: set[int], temperature: float) -> None:
     size=st.integers(1, 3000), p=st.floats(0.01, 1, exclude_max=True), flat=st.sampled_from([0, 5])
 )
 def test_the_nucleus_equals_that_of_a_full_sort(size: int, p: float, flat: int) -> None:
-    """The growing head finds the same smallest set as sorting everything."""
+    """What is left out at once is never of the smallest set that sorting everything finds."""
     weights = np.exp(np.random.default_rng(size).standard_normal(size) * flat)
     chosen = nucleus(weights, p)
     mass = np.sort(weights)[::-1].cumsum()
     assert chosen.size == min(int(np.searchsorted(mass, p * weights.sum())) + 1, size)
     assert weights[chosen].sum() == pytest.approx(mass[chosen.size - 1])
+
+
+@given(size=st.integers(1, 3000), share=st.floats(0, 1, exclude_min=True))
+def test_the_heaviest_equal_those_of_a_full_sort(size: int, share: float) -> None:
+    """Top-k of a row of several pieces, for any k."""
+    weights = np.random.default_rng(size).random(size).astype(np.float32)
+    count = max(1, int(share * size))
+    assert (heaviest(weights, count) == np.sort(np.argsort(-weights)[:count])).all()
+
+
+@given(size=st.integers(1, 3000), point=st.floats(0, 1, exclude_max=True))
+def test_a_point_falls_where_all_weights_laid_end_to_end_have_it(size: int, point: float) -> None:
+    """Pieces and their insides find what one long sum finds; what weighs nothing is never found."""
+    random = np.random.default_rng(size)
+    weights = (random.random(size) * random.integers(0, 2, size)).astype(np.float32)
+    weights[random.integers(size)] = 1
+    found, reached = pick(weights, point), np.cumsum(weights, dtype=np.float64)
+    assert weights[found] > 0
+    assert reached[found] >= (point - 1e-12) * reached[-1]
+    assert reached[found] - weights[found] <= (point + 1e-12) * reached[-1]
 
 
 @pytest.mark.parametrize("value", [math.nan, -math.inf])
