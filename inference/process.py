@@ -11,7 +11,7 @@ engines afterwards: a fork would hold the parent's end open.
 import asyncio
 import socket
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -67,12 +67,14 @@ class ProcessEngine:
         timeout_s: float = START_TIMEOUT_S,
         door: socket.socket | None = None,
         environment: Mapping[str, str] | None = None,
+        processors: Collection[int] = (),
     ) -> "ProcessEngine":
         """Start a child that holds ``model``; return when it can serve.
 
         Workers reach the child through ``door``, see ``inference.door``; it stays the caller's to
         close. ``adapters``: the folder of those a request may name. ``environment`` is all that
-        the child gets; ``None``: a copy of our own.
+        the child gets; ``None``: a copy of our own. ``processors``: those it may run on; none
+        given: those that we may.
 
         1  spawn, with one end of a socket pair
         2  order the model
@@ -91,7 +93,10 @@ class ProcessEngine:
         )
         ours, theirs = socket.socketpair()
         with theirs:
-            engine = cls(spawn_child(theirs, threads, door=door, environment=environment))  # 1
+            process = spawn_child(  # 1
+                theirs, threads, door=door, environment=environment, processors=processors
+            )
+        engine = cls(process)
         try:
             await engine._meet(ours, order, timeout_s)
         except BaseException:

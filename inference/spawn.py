@@ -4,7 +4,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from inference.dialogue import LoadFailure
 from inference.openmp import set_openmp
@@ -27,15 +27,17 @@ def spawn_child(
     *,
     door: socket.socket | None = None,
     environment: Mapping[str, str] | None = None,
+    processors: Collection[int] = (),
 ) -> "subprocess.Popen[bytes]":
     """A process that has ``theirs``, ``door``, and nothing else of ours.
 
-    ``environment`` ``None``: a copy of our own. Raises ``EngineCrashed``.
+    ``environment`` ``None``: a copy of our own. ``processors``: those it may run on; none given:
+    those that we may. Raises ``EngineCrashed``.
     """
     given = dict(os.environ if environment is None else environment)
     descriptors = [end.fileno() for end in (theirs, door) if end is not None]
     try:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             # -P: the working folder must not be a place to import code from.
             [sys.executable, "-P", "-m", "inference.child", *map(str, descriptors)],
             pass_fds=descriptors,
@@ -44,8 +46,11 @@ def spawn_child(
             stderr=subprocess.DEVNULL,
             env=set_openmp(given, threads),
         )
+        if processors:  # before it has threads: they inherit this
+            os.sched_setaffinity(process.pid, processors)
     except OSError as error:
         raise EngineCrashed("cannot start the engine's process") from error
+    return process
 
 
 def load_error(failure: LoadFailure) -> LanaiError:

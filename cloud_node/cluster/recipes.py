@@ -23,6 +23,7 @@ from cloud_node.listening import ListenConfig
 from cloud_node.log_service import LogConfig
 from cloud_node.node.config import NodeConfig
 from cloud_node.node.evidence import EvidenceConfig
+from cloud_node.processors import engine_processors
 from cloud_node.publishing import WitnessEndpoint
 from cloud_node.relay import RelayConfig
 from cloud_node.service import PinnedEndpoint
@@ -149,6 +150,7 @@ class Recipes:
             model_name=self.plan.model_name,
             context_tokens=self.plan.context_tokens,
             threads=self.plan.threads,
+            engine_processors=engine_processors(0, self.plan.threads),
             drain_s=DRAIN_S,
             evidence=EvidenceConfig(
                 unsafe_software_key=self.layout.key(SOFTWARE),

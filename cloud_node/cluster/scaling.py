@@ -13,6 +13,7 @@ from cloud_node.cluster.supervision import supervise
 from cloud_node.launcher_client import LauncherClient, LauncherStatus
 from cloud_node.launcher_config import LauncherConfig
 from cloud_node.node.config import NodeConfig
+from cloud_node.processors import engine_processors
 from cloud_node.service import load_config
 from lanai.errors import CloudUnavailable, UsageError
 
@@ -71,9 +72,11 @@ async def _start_launcher(layout: ClusterLayout, role: str, *, like: str) -> Pro
     node = role.replace("launcher", "node")
     first = load_config(LauncherConfig, layout.config(like))
     pattern = load_config(NodeConfig, Path(first.node_config))
-    path = pattern.model_copy(update={"name": node}).write(layout.config(node))
+    own = engine_processors(int(node.rpartition("-")[2]), pattern.threads)
+    config = pattern.model_copy(update={"name": node, "engine_processors": own})
+    path = config.write(layout.config(node))
     prepare_node(layout, node, Isolation.of(layout))
-    config = first.model_copy(
+    launcher = first.model_copy(
         update={
             "socket": str(layout.socket(role)),
             "node_config": str(path),
@@ -81,7 +84,7 @@ async def _start_launcher(layout: ClusterLayout, role: str, *, like: str) -> Pro
         }
     )
     return await Starter(layout, ProcessTable(layout.processes)).start(
-        role, "cloud_node.launcher", config
+        role, "cloud_node.launcher", launcher
     )
 
 

@@ -28,6 +28,8 @@ class NodeConfig(ServiceConfig):
     model_name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     context_tokens: int = Field(ge=64, le=1 << 20)
     threads: int = Field(ge=1, le=256)
+    engine_processors: frozenset[int] = frozenset()
+    """Which the engine runs on, and nothing else of the node does; none: any, as anything does."""
     key_lifetime_s: int = Field(DAY_S, ge=60, le=DAY_S)
     announce_s: float = Field(1.0, gt=0, le=60)
     """Seconds between announcements; one lapses after five of them, and after 3 s at least."""

@@ -16,6 +16,7 @@ from cloud_node.keyfiles import write_secret
 from cloud_node.node.config import NodeConfig
 from cloud_node.node.evidence import EvidenceConfig
 from cloud_node.node.release import measure_release
+from cloud_node.processors import engine_processors
 from cloud_node.service import PinnedEndpoint, start_grpc
 from cloud_node.store import Store, open_store
 from cloud_node.store.embedded import EmbeddedStore
@@ -91,6 +92,7 @@ async def open_host(
         model_name="tiny",
         context_tokens=context_tokens,
         threads=threads,
+        engine_processors=engine_processors(0, threads),
         announce_s=0.3,
         drain_s=5.0,
         evidence=EvidenceConfig(unsafe_software_key=_software_key(folder, world)),

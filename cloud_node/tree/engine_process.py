@@ -31,6 +31,7 @@ class EngineProcess:
                     threads=config.threads,
                     door=door.socket,
                     environment=ENVIRONMENT,
+                    processors=config.engine_processors,
                 )
         except BaseException:
             entrance.close()

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from cloud_node.events import Event, EventLog, Field
 from cloud_node.node.config import NodeConfig
+from cloud_node.processors import keep_off
 from cloud_node.tree.doors import Message
 from cloud_node.tree.engine_process import EngineProcess
 from cloud_node.tree.piece_process import PieceProcess
@@ -96,6 +97,7 @@ class NodeTree:
         """
         self._config, self._events = config, log
         try:
+            keep_off(config.engine_processors)
             async with asyncio.timeout(within_s):
                 # 1.
                 await asyncio.gather(

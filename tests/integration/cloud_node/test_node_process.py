@@ -39,6 +39,38 @@ async def say(socket: Path, line: bytes) -> dict[str, Any]:
     return dict(answer)
 
 
+async def test_an_engine_has_its_processors_to_itself(site: Site) -> None:
+    """Every thread of it runs there, a successor's too; no other process of the tree does."""
+    here = sorted(os.sched_getaffinity(0))
+    own = site.config.engine_processors
+    assert own == (set() if len(here) == 1 else {here[-1]})
+    process, _ = await site.start("cloud_node.node", "--config", str(site.write(site.config)))
+    gone = 0
+    for _ in range(2):
+        await site.until(lambda gone=gone: placed_engine(process.pid, own or set(here)) - {gone})
+        (gone,) = placed_engine(process.pid, own or set(here)) - {gone}
+        assert {processors(int(thread)) for thread in os.listdir(f"/proc/{gone}/task")} == {
+            frozenset(own or here)
+        }
+        others = {processors(pid) for pid in tree(process.pid) - {gone}} - {None}
+        assert others == {frozenset(here) - own}
+        os.kill(gone, signal.SIGKILL)
+
+
+def placed_engine(node: int, own: set[int]) -> set[int]:
+    """The engine of a node, once it is where it belongs: moved a moment after it was started."""
+    found = {pid for pid in tree(node) if b"inference.child" in command(pid)}
+    return {pid for pid in found if processors(pid) == own}
+
+
+def processors(pid: int) -> frozenset[int] | None:
+    """Where a process or thread may run; ``None`` when it has ended."""
+    try:
+        return frozenset(os.sched_getaffinity(pid))
+    except ProcessLookupError:
+        return None
+
+
 async def test_a_node_process_serves_and_survives_its_engine(site: Site) -> None:
     """A device verifies the announced node, is answered, and is again after the engine dies."""
     path = site.write(site.config)

@@ -90,7 +90,11 @@ async def test_a_production_engine_is_ended(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr("cloud_node.tree.engine_process.ProcessEngine.start", start)
     config: Any = SimpleNamespace(
-        model_folder="/models/tiny", context_tokens=64, threads=1, profile="production"
+        model_folder="/models/tiny",
+        context_tokens=64,
+        threads=1,
+        engine_processors=(),
+        profile="production",
     )
     with pytest.raises(ConfigError):
         await EngineProcess.start(config)
