@@ -43,10 +43,10 @@ class BlockSettings:
 
     epochs: int = 2
     rate: float = 2e-3
-    number_rate: float = 0.3
+    number_rate: float = 0.03
     low_rank_rate: float = 3e-4
     final_rate: float = 0.05
-    at_once: int = 2
+    at_once: int = 1
     curvature_sequences: int = 12
     seed: int = 0
 
