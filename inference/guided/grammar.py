@@ -101,13 +101,8 @@ def _calls(
 
 
 def _arguments(tool: Tool) -> dict[str, Any]:
-    """A tool's parameters; an object, whatever they leave unsaid.
-
-    A tool that names none takes none: a small model would fill a free object until it is cut off.
-    """
+    """A tool's parameters; an object, whatever they leave unsaid."""
     schema = {"type": "object"} | tool.parameters
-    if schema.keys() <= {"type", "properties"} and not schema.get("properties"):
-        schema["additionalProperties"] = False
     if schema["type"] != "object":
         raise UsageError(
             "a tool's parameters are not an object", hint='give a JSON Schema of type "object"'

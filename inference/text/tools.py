@@ -59,9 +59,14 @@ class ToolChoice(StrEnum):
     REQUIRED = "required"
 
 
+def _no_parameters() -> dict[str, Any]:
+    return {"type": "object", "properties": {}, "additionalProperties": False}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tool:
-    """What a model is told of one tool. ``parameters``: JSON Schema of an object, its arguments.
+    """What a model is told of one tool. ``parameters``: JSON Schema of an object, its arguments;
+    left out, it takes none: a small model would fill a free object until it is cut off.
 
     Raises ``UsageError`` for a name that is not 1 to 64 of ``A-Za-z0-9_-`` beginning with a letter
     or ``_``, or a description of more than 4,096 characters.
@@ -69,7 +74,7 @@ class Tool:
 
     name: str
     description: str = field(default="", repr=False)
-    parameters: dict[str, Any] = field(default_factory=lambda: {"type": "object"}, repr=False)
+    parameters: dict[str, Any] = field(default_factory=_no_parameters, repr=False)
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):

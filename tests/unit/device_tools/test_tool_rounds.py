@@ -302,8 +302,7 @@ async def test_the_last_round_must_answer(stage: MakeStage, fake_cloud: FakeClou
 
 async def test_calls_without_a_function_are_the_apps_to_run(stage: MakeStage) -> None:
     """A bare `Tool`'s calls come with the reply; the app restores the results and goes on."""
-    parameters = {"type": "object", "properties": {"city": {"type": "string"}}}
-    tool = Tool(name="weather", parameters=parameters)
+    tool = Tool(name="weather", parameters={"type": "object"})
     made = stage(spelled("weather", '{"city": "Oslo"}'), "Cold.")
     async with made.agent as agent:
         session = agent.session()
