@@ -60,6 +60,8 @@ ENVIRONMENT: Final = {
     "RAY_record_ref_creation_sites": "0",
     # No worker waits for work nobody sends: supervisors are actors.
     "RAY_prestart_worker_first_driver": "0",
+    # Ray's own value is 15: behind busy engines a supervisor would not come to look after them.
+    "RAY_worker_niceness": "0",
     "RAY_DISABLE_IMPORT_WARNING": "1",
 }
 

@@ -111,7 +111,10 @@ async def test_ray_is_closed_and_leaves_nothing(site: Site) -> None:
 
 
 async def test_ray_heals_and_scales_nodes(site: Site, ray: RayHandle) -> None:
-    """A killed node is replaced by its health check; fewer supervisors drain a node."""
+    """A killed node is replaced by its health check; fewer supervisors drain a node.
+
+    Supervisors are as important to the kernel as what they look after.
+    """
     launchers = []
     for number in range(2):
         config = site.launcher(number)
@@ -121,6 +124,8 @@ async def test_ray_heals_and_scales_nodes(site: Site, ray: RayHandle) -> None:
 
     # Two supervisors, two nodes, none of them below Ray.
     await supervise(ray, [launcher.socket for launcher in launchers])
+    ours = os.getpriority(os.PRIO_PROCESS, 0)
+    assert {os.getpriority(os.PRIO_PROCESS, pid) for pid in members(ray.session)} == {ours}
 
     async def two() -> dict[bytes, Any] | None:
         found = await site.announced()
