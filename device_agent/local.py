@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from device_agent.availability import PartState
 from inference.engine import Engine
-from lanai.errors import LanaiError, ModelError
+from lanai.errors import ConfigError, LanaiError, ModelError
 
 if TYPE_CHECKING:
     from inference.guided import Guide
@@ -48,6 +48,7 @@ class InstalledDevice:
     context_tokens: int
     threads: int
     adapters_folder: Path | None = None
+    draft_model: str | None = None
 
     def locate(self) -> LocatedModel:
         from inference.catalog import Catalog
@@ -69,7 +70,23 @@ class InstalledDevice:
             threads=self.threads,
             weights_sha256=model.weights_sha256,
             adapters=self.adapters_folder,
+            draft=await asyncio.to_thread(self._draft_for, model),
         )
+
+    def _draft_for(self, model: LocatedModel) -> Path | None:
+        """Raises ``ConfigError`` for one that knows other tokens: it would guess at random."""
+        if self.draft_model is None:
+            return None
+        from inference.catalog import Catalog
+        from inference.text import load_text_model
+
+        draft = Catalog(self.models_folder).find(self.draft_model)
+        if not self.load_text(model).tokens.same_tokens(load_text_model(draft.path).tokens):
+            raise ConfigError(
+                f"{draft.name} has other tokens than {model.name}",
+                hint="device_draft_model: a smaller model of the same family, or leave it unset",
+            )
+        return draft.path
 
 
 class Device:

@@ -20,6 +20,7 @@ def installed_device(settings: Settings, folders: Folders) -> InstalledDevice:
         context_tokens=settings.device_context_tokens,
         threads=settings.device_threads,
         adapters_folder=folders.adapters,
+        draft_model=settings.device_draft_model,
     )
 
 

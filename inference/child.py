@@ -15,7 +15,7 @@ import resource
 import signal
 import socket
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -32,6 +32,7 @@ from inference.wire import Message
 from lanai.confinement import confine
 from lanai.erasure import FreedMemory
 from lanai.errors import (
+    ConfigError,
     EngineCrashed,
     LanaiError,
     ModelFormatError,
@@ -49,7 +50,16 @@ __all__ = ["main"]
 PR_SET_DUMPABLE: Final = 4
 
 
-def _load(order: LoadOrder) -> tuple[Runner, EngineInfo]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """``drafts``: the smaller model that guesses, where there is one."""
+
+    runner: Runner
+    info: EngineInfo
+    drafts: Runner | None
+
+
+def _load(order: LoadOrder) -> Loaded:
     """Its adapters, where it has a folder of them, are read when a request first names them."""
     import torch
 
@@ -67,7 +77,25 @@ def _load(order: LoadOrder) -> tuple[Runner, EngineInfo]:
         device=decoder.device.type,
         adapters=order.adapters is not None,
     )
-    return DecoderRunner(decoder, _adapters(order, decoder)), info
+    return Loaded(
+        runner=DecoderRunner(decoder, _adapters(order, decoder)),
+        info=info,
+        drafts=_drafts(order, decoder),
+    )
+
+
+def _drafts(order: LoadOrder, decoder: "LanguageModel") -> Runner | None:
+    if order.draft is None:
+        return None
+    from inference.decoder import load_decoder
+
+    try:
+        small = load_decoder(order.draft, context_tokens=order.context_tokens)
+    except LanaiError as error:
+        raise ConfigError("the draft model cannot be loaded") from error
+    if small.config.vocabulary != decoder.config.vocabulary:
+        raise ConfigError("the draft model has another vocabulary")
+    return DecoderRunner(small)
 
 
 def _adapters(order: LoadOrder, decoder: "LanguageModel") -> "AdapterMemory[Adapted] | None":
@@ -85,6 +113,8 @@ def _adapters(order: LoadOrder, decoder: "LanguageModel") -> "AdapterMemory[Adap
 
 def _failure(error: Exception) -> LoadFailure:
     match error:
+        case ConfigError():
+            return LoadFailure.DRAFT
         case ModelNotFound():
             return LoadFailure.NOT_FOUND
         case ModelFormatError():
@@ -117,13 +147,13 @@ def _run(owner: Caller, door: Door | None) -> None:
     lacking = _keep_only(order.model, owner, door) if door else ()
     freed = FreedMemory() if door else None
     try:
-        runner, info = _load(order)
+        loaded = _load(order)
     except (LanaiError, MemoryError, OSError, RuntimeError, ImportError) as error:
         owner.send(unloadable_message(_failure(error)))
         return
-    info = replace(info, lacking=lacking)
+    info = replace(loaded.info, lacking=lacking)
     # A node's engine never speculates: when tokens come would depend on whether the answer copies.
-    scheduler = Scheduler(runner, speculation=door is None)
+    scheduler = Scheduler(loaded.runner, speculation=door is None, drafts=loaded.drafts)
     serving = Serving(owner, scheduler, info, door, freed=freed)
     owner.send(info_message(info))
     serving.run()

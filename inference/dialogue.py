@@ -16,7 +16,7 @@ also checks: a worker may be broken, and must not break the engine for the other
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +59,9 @@ __all__ = [
 ]
 
 
+_PATHS: Final = ("model", "adapters", "draft")
+
+
 class LoadFailure(StrEnum):
     """Why the model did not load: the only words about it that leave the child."""
 
@@ -66,6 +69,7 @@ class LoadFailure(StrEnum):
     FORMAT = "format"
     UNSUPPORTED = "unsupported"
     CONTEXT = "context"
+    DRAFT = "draft"
     NO_MEMORY = "no_memory"
     INTERNAL = "internal"
 
@@ -80,17 +84,18 @@ class LoadOrder:
     weights_sha256: str
     adapters: Path | None = None
     """The folder of those a request may name."""
+    draft: Path | None = None
+    """A smaller model of the same tokens, which guesses."""
 
     def to_message(self) -> Message:
         fields = asdict(self)
-        paths = {"model": str(self.model), "adapters": self.adapters and str(self.adapters)}
+        paths = {key: fields[key] and str(fields[key]) for key in _PATHS}
         return Message(kind="load", fields=fields | paths)
 
     @classmethod
     def parse(cls, message: Message) -> "LoadOrder":
         fields = _fields(message, "load")
-        adapters = fields.get("adapters")
-        paths = {"model": Path(fields["model"]), "adapters": adapters and Path(adapters)}
+        paths = {key: (said := fields.get(key)) and Path(said) for key in _PATHS}
         return cls(**{**fields, **paths})
 
 

@@ -64,6 +64,7 @@ class ProcessEngine:
         threads: int,
         weights_sha256: str = "",
         adapters: Path | None = None,
+        draft: Path | None = None,
         timeout_s: float = START_TIMEOUT_S,
         door: socket.socket | None = None,
         environment: Mapping[str, str] | None = None,
@@ -72,17 +73,19 @@ class ProcessEngine:
         """Start a child that holds ``model``; return when it can serve.
 
         Workers reach the child through ``door``, see ``inference.door``; it stays the caller's to
-        close. ``adapters``: the folder of those a request may name. ``environment`` is all that
-        the child gets; ``None``: a copy of our own. ``processors``: those it may run on; none
-        given: those that we may.
+        close. ``adapters``: the folder of those a request may name. ``draft``: a smaller model of
+        the same tokens, which guesses for requests that speculate; an engine with a door has none.
+        ``environment`` is all that the child gets; ``None``: a copy of our own. ``processors``:
+        those it may run on; none given: those that we may.
 
         1  spawn, with one end of a socket pair
         2  order the model
         3  wait for ``ready``
 
         Raises what the model deserves (``ModelNotFound``, ``ModelFormatError``,
-        ``UnsupportedModel``), ``ConfigError`` for a context the model does not have, or
-        ``EngineCrashed`` when the child ends or is not ready within ``timeout_s``.
+        ``UnsupportedModel``), ``ConfigError`` for a context the model does not have or a draft
+        model that does not go with it, or ``EngineCrashed`` when the child ends or is not ready
+        within ``timeout_s``.
         """
         order = LoadOrder(
             model=model,
@@ -90,6 +93,7 @@ class ProcessEngine:
             threads=threads,
             weights_sha256=weights_sha256,
             adapters=adapters,
+            draft=draft,
         )
         ours, theirs = socket.socketpair()
         with theirs:

@@ -10,8 +10,9 @@ reason, its cache and its prompt are overwritten in the same call.
 Nothing is kept from one request for another: the same prompt costs the same passes every time.
 
 With ``speculation``, a request that asked for it and is alone has its next tokens guessed, see
-``inference.speculation``: each is still drawn from its own prediction, in order, with the same
-random numbers. A node does without: the pace of a stream would tell how much of it is copied.
+``inference.speculation``, by a smaller model too where one is given: each is still drawn from its
+own prediction, in order, with the same random numbers. A node does without: the pace of a stream
+would tell how much of it is copied.
 """
 
 import time
@@ -24,6 +25,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.drafting import DraftModel
 from inference.engine import (
     Event,
     Finished,
@@ -125,8 +127,11 @@ class Scheduler:
         prefill_piece: int = PREFILL_PIECE,
         live_limit: int = LIVE_LIMIT,
         speculation: bool = False,
+        drafts: Runner | None = None,
     ) -> None:
+        """``drafts``: a smaller model of the same tokens, for requests that speculate."""
         self._runner = runner
+        self._drafts = drafts
         self._clock = clock
         self._piece = prefill_piece
         self._live_limit = live_limit
@@ -284,7 +289,16 @@ class Scheduler:
             return None
         if not isinstance(slot, RewindingSlot) or (rows := slot.most_rows) == 1:
             return None
-        return Speculation(request.prompt, answer=options.max_tokens, rows=rows)
+        return Speculation(
+            request.prompt, answer=options.max_tokens, rows=rows, draft=self._draft_of(request)
+        )
+
+    def _draft_of(self, request: Request) -> DraftModel | None:
+        if self._drafts is None:
+            return None
+        prompt, answer = request.prompt.size, request.options.max_tokens
+        slot = self._drafts.begin(prompt, answer)
+        return DraftModel(slot, room=prompt + answer) if isinstance(slot, RewindingSlot) else None
 
     def _draw(self, request_id: str, request: Request) -> Outcomes:
         """Draw a token; end the request on a stop id or when the answer is full."""

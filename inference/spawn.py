@@ -65,6 +65,12 @@ def load_error(failure: LoadFailure) -> LanaiError:
             return UnsupportedModel("the model is of a kind that is not built here", hint=show)
         case LoadFailure.CONTEXT:
             return ConfigError("the model does not have so long a context", hint=show)
+        case LoadFailure.DRAFT:
+            return ConfigError(
+                "the draft model cannot guess for this model",
+                hint="device_draft_model: a smaller one of the same vocabulary, whose context is "
+                "as long",
+            )
         case LoadFailure.NO_MEMORY:
             return EngineError("no memory to load the model", hint="choose a smaller model")
         case LoadFailure.INTERNAL:

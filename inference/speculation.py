@@ -1,9 +1,8 @@
-"""Guessing the next tokens of an answer that copies: prompt lookup, and a purse that ends it.
+"""Guessing the next tokens of an answer, and a purse for each kind of guess that ends it.
 
-An answer that repeats what was read or said goes on, more often than not, as that did. So the
-tokens behind the longest earlier run that ends as the answer ends are proposed, and the model runs
-them in one pass with the token it had to run anyway; those that it would have drawn itself are
-kept (speculative decoding: Leviathan et al. 2023; drafts looked up in the prompt: Saxena 2023).
+The model runs a guess in one pass with the token it had to run anyway; those that it would have
+drawn itself are kept (speculative decoding: Leviathan et al. 2023). Guesses are looked up in what
+was read and said, and made by a smaller model where the engine has one: see ``inference.drafting``.
 
 What was guessed changes when tokens come, never which. numpy arrays only, so that they can be
 overwritten; ``repr`` shows counts.
@@ -12,21 +11,19 @@ overwritten; ``repr`` shows counts.
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
+
+from inference.drafting import Draft, Ids, PromptLookup
 
 __all__ = ["Purse", "Speculation"]
-
-Ids = NDArray[np.int32]
-
-SHORTEST_MATCH: Final = 2
-LONGEST_MATCH: Final = 8
 
 FIRST_CREDIT: Final = 1.5
 INTEREST: Final = 0.02
 MOST_CREDIT: Final = 4.0
 FIRST_SLOPE: Final = 0.4
-SLOPE_BOUNDS: Final = (0.05, 1.0)
+CHEAPEST, DEAREST = 0.05, 1.0
 MEMORY: Final = 1 / 8
+PLAIN_FIRST: Final = 3
+"""Passes of one row before a model that drafts is asked: it has to be cheap beside them."""
 
 
 class Purse:
@@ -37,48 +34,64 @@ class Purse:
     saved. What a row more costs is measured as the answer grows.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, *, interest: float = INTEREST, plain_first: int = 0, dearest: float = DEAREST
+    ) -> None:
+        """``plain_first``: passes to know before any guess; ``dearest``: most that a row costs."""
         self.credit = FIRST_CREDIT
         self.slope = FIRST_SLOPE
         """Of a row more, in passes of one row."""
+        self._interest = interest
+        self._wanted = plain_first
+        self._dearest = dearest
         self._pass_s = 0.0
 
     def affords(self, rows: int) -> bool:
         """Whether a pass of ``rows`` may be wholly wasted."""
-        return self.credit >= self.slope * (rows - 1)
+        return self._wanted <= 0 and self.credit >= self.slope * (rows - 1)
 
     def plain(self, seconds: float) -> None:
         """A pass of one row took so long."""
         before = self._pass_s or seconds
         self._pass_s = before + MEMORY * (seconds - before)
+        self._wanted -= 1
 
     def guessed(self, rows: int, seconds: float) -> None:
-        """A pass of more rows took so long."""
+        """A pass of more rows took so long, the guess with it."""
         slope = self.slope
-        if self._pass_s > 0:
-            low, high = SLOPE_BOUNDS  # a pass that the system held up says little
-            slope = min(max((seconds / self._pass_s - 1) / (rows - 1), low), high)
+        if self._pass_s > 0:  # a pass that the system held up says little
+            slope = (seconds / self._pass_s - 1) / (rows - 1)
+            slope = min(max(slope, CHEAPEST), self._dearest)
         self.credit -= slope * (rows - 1)
         self.slope += MEMORY * (slope - self.slope)
 
     def token(self, *, kept: bool) -> None:
-        """The answer has a token more; ``kept``: it had been guessed."""
-        self.credit = min(MOST_CREDIT, self.credit + INTEREST + kept)
+        """The answer has a token more; ``kept``: it had been guessed, for this purse."""
+        self.credit = min(MOST_CREDIT, self.credit + self._interest + kept)
 
 
 class Speculation:
-    """Of one request: what was read and said, the guess that is being tried, and the purse."""
+    """Of one request: what was read and said, the guess that is being tried, and the purses."""
 
-    def __init__(self, prompt: Ids, *, answer: int, rows: int) -> None:
-        """``answer``: its most tokens; ``rows``: the most of a pass. ``prompt`` is copied."""
+    def __init__(self, prompt: Ids, *, answer: int, rows: int, draft: Draft | None = None) -> None:
+        """``answer``: its most tokens; ``rows``: the most of a pass. ``prompt`` is copied.
+
+        ``draft``: asked where there is nothing to look up; ours from now on.
+        """
         self.drafted = 0
         self.accepted = 0
-        self.purse = Purse()
         self._rows = rows
         self._ids = np.zeros(prompt.size + answer, np.int32)
         self._ids[: prompt.size] = prompt
         self._length = prompt.size
         self._guess = np.zeros(0, np.int32)
+        self._sources: list[tuple[Draft, Purse]] = [(PromptLookup(), Purse())]
+        if draft is not None:
+            # No interest: who has guessed wrong for long is asked no more.
+            purse = Purse(interest=0.0, plain_first=PLAIN_FIRST, dearest=2 * DEAREST)
+            self._sources.append((draft, purse))
+        self._paying: Purse | None = None
+        self._reading = False
 
     def __repr__(self) -> str:
         return f"<speculation: {self.accepted} of {self.drafted} accepted>"
@@ -88,22 +101,21 @@ class Speculation:
 
         The caller overwrites them.
         """
-        rows = min(self._rows, room)
-        start = self._found() if rows > 1 and self.purse.affords(rows) else self._length
-        end = min(start + rows - 1, self._length)
         self._drop_guess()
-        self._guess = self._ids[start:end].copy()
-        self.drafted += end - start
-        ids = np.empty(1 + end - start, np.int32)
+        self._paying, self._reading = None, False
+        self._find_guess(min(self._rows, room))
+        self.drafted += self._guess.size
+        ids = np.empty(1 + self._guess.size, np.int32)
         ids[0], ids[1:] = last, self._guess
         return ids
 
     def took(self, rows: int, seconds: float) -> None:
-        """The pass of ``rows`` ids took so long."""
-        if rows == 1:
-            self.purse.plain(seconds)
-        else:
-            self.purse.guessed(rows, seconds)
+        """The pass of ``rows`` ids took so long, finding the guess included."""
+        if self._paying is not None:
+            self._paying.guessed(rows, seconds)
+        elif not self._reading:  # whose time says nothing of a pass
+            for _, purse in self._sources:
+                purse.plain(seconds)
 
     def add(self, token: int) -> None:
         """The answer goes on with ``token``."""
@@ -111,7 +123,8 @@ class Speculation:
         self._length += 1
         kept = self._guess.size > 0 and int(self._guess[0]) == token
         self.accepted += kept
-        self.purse.token(kept=kept)
+        for _, purse in self._sources:
+            purse.token(kept=kept and purse is self._paying)
         if kept:
             self._guess[0] = 0
             self._guess = self._guess[1:]
@@ -123,21 +136,23 @@ class Speculation:
         self._ids.fill(0)
         self._length = 0
         self._drop_guess()
+        for draft, _ in self._sources:
+            draft.wipe()
+
+    def _find_guess(self, rows: int) -> None:
+        """Of the first source that may be asked and knows one; its purse pays."""
+        ids = self._ids[: self._length]
+        for draft, purse in self._sources:
+            if rows < 2 or not purse.affords(rows):
+                continue
+            if not draft.ready(ids):
+                self._reading = True
+                return
+            self._guess = draft.guess(ids, rows - 1)
+            if self._guess.size:
+                self._paying = purse
+                return
 
     def _drop_guess(self) -> None:
         self._guess.fill(0)
         self._guess = self._guess[:0]
-
-    def _found(self) -> int:
-        """Behind the longest earlier run that ends as the answer does, the latest of them."""
-        ids, last = self._ids[: self._length], self._length - 1
-        ends = np.flatnonzero(ids[:last] == ids[last])
-        for back in range(1, LONGEST_MATCH):
-            behind = ends[ends >= back]
-            longer = behind[ids[behind - back] == ids[last - back]]
-            if not longer.size:
-                if back < SHORTEST_MATCH:
-                    return self._length
-                break
-            ends = longer
-        return int(ends[-1]) + 1 if ends.size else self._length

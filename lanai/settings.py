@@ -40,6 +40,9 @@ class Settings(BaseModel):
         "auto", "prefer_on_device", "only_on_device", "prefer_in_cloud", "only_in_cloud"
     ] = Field("auto", description="where requests may run when the call does not say")
     device_model: str = Field("smollm2-135m-instruct", description="catalog name, folder or GGUF")
+    device_draft_model: str | None = Field(
+        None, description="a smaller model of the same tokens that guesses for it; unset: none"
+    )
     device_threads: int = Field(2, ge=1, le=256, description="CPU threads the device engine uses")
     device_context_tokens: int = Field(2048, ge=64, description="device context, prompt and answer")
     cloud_model: str = Field("gemma-3-270m", description="model that `lanai cloud up` serves")

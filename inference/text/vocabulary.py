@@ -44,6 +44,10 @@ class Vocabulary:
     def __post_init__(self) -> None:
         object.__setattr__(self, "silent", frozenset(self.control.values()))
 
+    def same_tokens(self, other: "Vocabulary") -> bool:
+        """Whether every id stands for the same token."""
+        return self.tokenizer.get_vocab() == other.tokenizer.get_vocab()
+
     def encode(self, text: str) -> TokenIds:
         """Plain text to ids. Raises ``UsageError`` for text with lone surrogates."""
         try:

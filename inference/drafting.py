@@ -1,0 +1,123 @@
+"""Where guesses of an answer's next tokens come from: what was read or said, or a smaller model.
+
+An answer that repeats what was read or said goes on, more often than not, as that did: the tokens
+behind the longest earlier run that ends as the answer ends are a guess (Saxena 2023). Everywhere
+else a smaller model of the same tokens can say what it would go on with (Leviathan et al. 2023).
+
+A guess is verified by the model itself, so how it was made can cost time, never a token. Ids and
+predictions are content: they are overwritten.
+"""
+
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.runner import RewindingSlot
+
+__all__ = ["Draft", "DraftModel", "Ids", "PromptLookup"]
+
+Ids = NDArray[np.int32]
+
+SHORTEST_MATCH: Final = 2
+LONGEST_MATCH: Final = 8
+PIECE: Final = 256
+"""Ids the smaller model reads between two tokens of the answer, until it has read all."""
+FEW: Final = 8
+"""Ids it reads on the way to a guess."""
+
+
+class Draft(Protocol):
+    """One request's source of guesses."""
+
+    def ready(self, ids: Ids) -> bool:
+        """Whether a guess is a matter of moments; where not, a piece of ``ids`` is read instead."""
+
+    def guess(self, ids: Ids, most: int) -> Ids:
+        """What may follow ``ids``: up to ``most`` of them, the caller's to overwrite."""
+
+    def wipe(self) -> None:
+        """Overwrite every id."""
+
+
+class PromptLookup:
+    """A ``Draft`` that copies: it holds nothing of its own."""
+
+    def ready(self, ids: Ids) -> bool:
+        return True
+
+    def guess(self, ids: Ids, most: int) -> Ids:
+        start = _behind_the_longest_run(ids)
+        return ids[start : start + most].copy()
+
+    def wipe(self) -> None:
+        pass
+
+
+class DraftModel:
+    """A ``Draft`` that asks a smaller model for its likeliest token, one after the other."""
+
+    def __init__(self, slot: RewindingSlot, *, room: int) -> None:
+        """``slot``: of the smaller model, with ``room`` for prompt and answer; ours from now on."""
+        self._slot = slot
+        self._read = np.zeros(room, np.int32)
+        self._length = 0
+
+    def __repr__(self) -> str:
+        return f"<draft model: {self._length} of {self._read.size} ids read>"
+
+    def ready(self, ids: Ids) -> bool:
+        self._go_back_to(ids[:-1])
+        unread = ids[self._length : -1]
+        if unread.size <= FEW:
+            return True
+        self._next(unread[:PIECE])
+        return False
+
+    def guess(self, ids: Ids, most: int) -> Ids:
+        self._go_back_to(ids[:-1])  # the last is read: its prediction is wanted
+        said = np.zeros(most, np.int32)
+        new = ids[self._length :]
+        for at in range(most):
+            said[at] = self._next(new)
+            new = said[at : at + 1]
+        return said
+
+    def wipe(self) -> None:
+        self._slot.wipe()
+        self._read.fill(0)
+        self._length = 0
+
+    def _go_back_to(self, ids: Ids) -> None:
+        """Take back what was guessed and is not what followed."""
+        length = min(self._length, ids.size)
+        differs = np.flatnonzero(self._read[:length] != ids[:length])
+        kept = int(differs[0]) if differs.size else length
+        if kept < self._length:
+            self._slot.take_back(self._length - kept)
+            self._read[kept : self._length] = 0
+            self._length = kept
+
+    def _next(self, ids: Ids) -> int:
+        """Read ``ids``, one at least; the likeliest behind them."""
+        logits = self._slot.forward(ids).logits
+        token = int(logits.argmax())
+        logits.fill(0)
+        self._read[self._length : self._length + ids.size] = ids
+        self._length += ids.size
+        return token
+
+
+def _behind_the_longest_run(ids: Ids) -> int:
+    """Behind the longest earlier run that ends as ``ids`` do, the latest of them; else the end."""
+    last = ids.size - 1
+    ends = np.flatnonzero(ids[:last] == ids[last])
+    for back in range(1, LONGEST_MATCH):
+        behind = ends[ends >= back]
+        longer = behind[ids[behind - back] == ids[last - back]]
+        if not longer.size:
+            if back < SHORTEST_MATCH:
+                return ids.size
+            break
+        ends = longer
+    return int(ends[-1]) + 1 if ends.size else ids.size
