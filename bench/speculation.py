@@ -1,9 +1,10 @@
-"""``lanai bench speculation``: what guessing tokens by prompt lookup gains, and what it costs.
+"""``lanai bench speculation``: what guessing tokens gains, and what it costs.
 
-Answers that copy (texts to correct, to rewrite, to take facts from) and plain chat, each with and
-without speculation in turn, in this process. The tokens must be the same. By set: the speed with
-it as a multiple of that without (medians of the pairs, by the wall clock and by processor time),
-the worst pair, passes saved, and how many guesses were right.
+By prompt lookup, and with ``--draft`` by a smaller model too. Answers that copy (texts to correct,
+to rewrite, to take facts from) and plain chat, each with and without guesses in turn, in this
+process. The tokens must be the same. By set: the speed with them as a multiple of that without
+(medians of the pairs, by the wall clock and by processor time), the worst pair, passes saved, and
+how many guesses were right.
 """
 
 import itertools
@@ -26,6 +27,7 @@ from inference.scheduler import Scheduler
 from inference.text import ChatMessage, TextModel, load_text_model
 from lanai.cli.output import emit_json
 from lanai.content import Content
+from lanai.errors import UsageError
 from lanai.folders import Folders
 
 __all__ = ["speculation"]
@@ -44,64 +46,84 @@ class Timed:
     finished: Finished
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """What answers: the model, what guesses for it, and how it is asked."""
+
+    model: Runner
+    drafts: Runner | None
+    options: GenerateOptions
+
+
 @click.command()
-@click.option("--model", default="smollm2-135m-instruct", show_default=True, help="Installed.")
-@click.option("--path", type=click.Path(path_type=Path), help="A model's folder, in its place.")
-@click.option("--threads", default=2, show_default=True)
-@click.option("--runs", default=3, show_default=True)
-@click.option("--new-tokens", default=128, show_default=True)
-@click.option("--temperature", default=0.0, show_default=True)
+@click.option("--model", default="smollm2-135m-instruct", show_default=True, help="name or folder")
+@click.option("--draft", help="name or folder of a smaller model of the same tokens; default: none")
+@click.option("--threads", type=click.IntRange(1), default=2, show_default=True)
+@click.option("--runs", type=click.IntRange(1), default=3, show_default=True, help="of each prompt")
+@click.option(
+    "--new-tokens", type=click.IntRange(2), default=128, show_default=True, help="at most"
+)
+@click.option("--temperature", type=click.FloatRange(0), default=0.0, show_default=True)
 def speculation(
-    model: str, path: Path | None, threads: int, runs: int, new_tokens: int, temperature: float
+    model: str, draft: str | None, threads: int, runs: int, new_tokens: int, temperature: float
 ) -> None:
-    """Decoding with and without speculation, interleaved. Prints JSON."""
-    found = path or Catalog(Folders.standard().models).find(model).path
-    runner, text = _load(found, threads)
+    """Answers with and without guessed tokens, in turn. Prints JSON.
+
+    16 prompts whose answers copy and 12 of chat. same_tokens: how many answers were the same token
+    for token, which must be all; speedup: medians of the pairs, by the wall clock; speedup_cpu: by
+    processor time; worst_cpu: of the pair that gained least.
+    """
+    catalog = Catalog(Folders.standard().models)
+    found = catalog.find(model)
+    guesser = None if draft is None else catalog.find(draft)
+    set_openmp_here(threads)
+    runner, text = _load(found.path, threads), load_text_model(found.path)
+    if guesser and not load_text_model(guesser.path).tokens.same_tokens(text.tokens):
+        raise UsageError(f"{guesser.name} has other tokens than {found.name}")
+    drafts = None if guesser is None else _load(guesser.path, threads)
     options = GenerateOptions(
         max_tokens=new_tokens,
         stop_ids=text.stop_ids,
         sampling=Sampling(temperature=temperature, seed=1),
         speculation=True,
     )
-    rows: dict[str, Any] = {"model": found.name, "threads": threads, "temperature": temperature}
+    rows: dict[str, Any] = {"model": found.name, "draft": guesser and guesser.name}
+    rows |= {"threads": threads, "temperature": temperature}
     for name, prompts in SETS.items():
-        rows[name] = _measured(runner, [_ids(text, each) for each in prompts], options, runs)
+        pair = Pair(model=runner, drafts=drafts, options=options)
+        rows[name] = _measured(pair, [_ids(text, each) for each in prompts], runs)
     emit_json(rows)
 
 
-def _load(path: Path, threads: int) -> tuple[Runner, TextModel]:
-    set_openmp_here(threads)
+def _load(path: Path, threads: int) -> Runner:
     import torch
 
     from inference.decoder import load_decoder
     from inference.decoder_runner import DecoderRunner
 
     torch.set_num_threads(threads)
-    decoder = load_decoder(path, context_tokens=CONTEXT)
-    return DecoderRunner(decoder), load_text_model(path)
+    return DecoderRunner(load_decoder(path, context_tokens=CONTEXT))
 
 
 def _ids(text: TextModel, prompt: str) -> list[int]:
     return list(text.render([ChatMessage(role="user", text=Content(prompt))]))
 
 
-def _measured(
-    runner: Runner, prompts: Sequence[Sequence[int]], options: GenerateOptions, runs: int
-) -> dict[str, Any]:
+def _measured(pair: Pair, prompts: Sequence[Sequence[int]], runs: int) -> dict[str, Any]:
     for on in (True, False):  # warms, and tries whether rows are exact
-        _answer(runner, prompts[0], options, on=on)
+        _answer(pair, prompts[0], on=on)
     pairs = []
     for run, prompt in itertools.product(range(runs), prompts):
         order = (True, False) if run % 2 else (False, True)
-        answers = {on: _answer(runner, prompt, options, on=on) for on in order}
+        answers = {on: _answer(pair, prompt, on=on) for on in order}
         pairs.append((answers[True], answers[False]))
     return _figures(pairs)
 
 
-def _answer(runner: Runner, prompt: Sequence[int], options: GenerateOptions, *, on: bool) -> Timed:
-    """Timed from the end of the prefill."""
-    scheduler = Scheduler(runner, speculation=on)
-    scheduler.submit("it", np.array(prompt, np.int32), options)
+def _answer(pair: Pair, prompt: Sequence[int], *, on: bool) -> Timed:
+    """Timed from the end of the prefill; what a draft model reads of the prompt counts."""
+    scheduler = Scheduler(pair.model, speculation=on, drafts=pair.drafts)
+    scheduler.submit("it", np.array(prompt, np.int32), pair.options)
     tokens: list[int] = []
     while not tokens and not scheduler.idle:
         events = [event for _, event in scheduler.step()]
