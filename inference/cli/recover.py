@@ -17,6 +17,7 @@ from inference.cli.adapter_making import (
     say_point,
     settings_of,
 )
+from inference.cli.texts import texts, texts_of
 from lanai.cli.output import say
 
 __all__ = ["recover"]
@@ -25,20 +26,11 @@ __all__ = ["recover"]
 @click.command()
 @click.argument("packed")
 @click.option("--source", required=True, help="the model PACKED was packed from")
-@click.option("--sequences", type=click.IntRange(4), default=256, show_default=True)
-@click.option("--length", type=click.IntRange(8), default=512, show_default=True)
-@click.option(
-    "--written",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help=".npy file to keep the sequences in, or to take them from",
-)
+@texts
 @bounds
 def recover(
     packed: str,
     source: str,
-    sequences: int,
-    length: int,
-    written: Path | None,
     out: Path,
     begin_with: Path | None,
     as_json: bool,
@@ -54,9 +46,8 @@ def recover(
     prepare_torch()
     from inference.training import TrainableDecoder
     from inference.training.recovery import recover as recovered
-    from inference.training.sequences import sequences_of
 
-    ids = sequences_of(theirs.path, written, sequences, length, chosen["seed"], say=say)
+    ids = texts_of(theirs, chosen)
     decoder = TrainableDecoder.load(mine.path)
     trained = recovered(
         decoder,

@@ -23,6 +23,7 @@ from inference.cli.adapter_making import (
     say_point,
 )
 from inference.cli.bar import progress_bar
+from inference.cli.texts import texts, texts_of
 from inference.formats import locate
 from lanai.cli.output import emit_json, json_option, say
 from lanai.errors import UsageError
@@ -73,13 +74,7 @@ __all__ = ["refine"]
 )
 @click.option("--steps", type=click.IntRange(1), help="of the same, if sooner")
 @click.option("--hold-codes", is_flag=True, help="let only scales learn in all layers at once")
-@click.option("--sequences", type=click.IntRange(4), default=256, show_default=True)
-@click.option("--length", type=click.IntRange(8), default=512, show_default=True)
-@click.option(
-    "--written",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help=".npy file to keep the sequences in, or to take them from",
-)
+@texts
 @click.option(
     "--layers",
     "kept",
@@ -93,9 +88,6 @@ def refine(
     source: str,
     out: Path,
     recovery: Path | None,
-    sequences: int,
-    length: int,
-    written: Path | None,
     as_json: bool,
     **chosen: Any,
 ) -> None:
@@ -113,9 +105,8 @@ def refine(
     from inference.formats.packed import PackedFile
     from inference.training import TrainableDecoder
     from inference.training import refining as training
-    from inference.training.sequences import sequences_of
 
-    ids = sequences_of(theirs.path, written, sequences, length, chosen["seed"], say=say)
+    ids = texts_of(theirs, chosen)
     file = PackedFile.open(files.weights)
     decoder = TrainableDecoder.load(mine.path)
     blocks = _blocks(chosen)

@@ -1,5 +1,6 @@
 """Recovery: the closed form, what a model writes itself, and the whole on a tiny model."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from inference.decoder import load_decoder
+from inference.testing.tiny_model import write_tiny_model
 from inference.text import load_text_model
 from inference.training import (
     Batch,
@@ -150,6 +152,24 @@ def test_kept_sequences_are_taken_again(tiny_folder: Path, tmp_path: Path) -> No
     again = sequences_of(tiny_folder, kept, 4, 8, 99, say=said.append)
     assert torch.equal(first, again)
     assert said == ["4 of 4 sequences written"]
+
+
+def test_another_model_of_the_same_tokens_may_write(tiny_folder: Path, tmp_path: Path) -> None:
+    """Its text is taken, the source is not asked; one of other tokens is refused before it writes,
+    and so nothing is kept."""
+    other = write_tiny_model(tmp_path / "other", seed=1)
+    texts = sequences_of(tiny_folder, None, 4, 8, 0, writer=other, say=str)
+    assert torch.equal(texts, sequences_of(other, None, 4, 8, 0, say=str))
+    assert not torch.equal(texts, sequences_of(tiny_folder, None, 4, 8, 0, say=str))
+    tokenizer = other / "tokenizer.json"
+    known = json.loads(tokenizer.read_text(encoding="utf-8"))
+    vocabulary = known["model"]["vocab"]
+    vocabulary["a"], vocabulary["b"] = vocabulary["b"], vocabulary["a"]
+    tokenizer.write_text(json.dumps(known), encoding="utf-8")
+    kept = tmp_path / "written.npy"
+    with pytest.raises(UsageError, match="other tokens"):
+        sequences_of(tiny_folder, kept, 4, 8, 0, writer=other, say=str)
+    assert not kept.exists()
 
 
 @pytest.mark.parametrize("wrong", ["text", "floats", "ids", "objects"])
