@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inference.architectures.config import Rope
+from lanai.errors import ModelFormatError
 
 __all__ = ["RotationTable", "rotation"]
 
@@ -64,12 +65,19 @@ def rotation(
 ) -> tuple[Floats, Floats]:
     """Cosine and sine, float32, (positions, head width / 2) each; ``factors`` as above.
 
-    Without torch, whose first few operations alone bring 7 MB of its code into memory.
+    Without torch, whose first few operations alone bring 7 MB of its code into memory. Raises
+    ``ModelFormatError`` for settings or factors that give no angles.
     """
-    frequencies = _frequencies(rope, head_width)
-    if factors is not None:
-        frequencies = frequencies / factors
-    angles = np.outer(np.arange(positions, dtype=np.float32), frequencies).astype(np.float64)
+    if factors is not None and factors.shape != (head_width // 2,):
+        raise ModelFormatError("the model's rotary factors are not one for each pair of a head")
+    # Numbers that lie overflow on the way; the result is checked instead of each step.
+    with np.errstate(all="ignore"):
+        frequencies = _frequencies(rope, head_width)
+        if factors is not None:
+            frequencies = frequencies / factors
+        angles = np.outer(np.arange(positions, dtype=np.float32), frequencies).astype(np.float64)
+    if not np.isfinite(angles).all():
+        raise ModelFormatError("the model's rotary settings or factors give no angles")
     return np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
 
 

@@ -236,7 +236,8 @@ class ChecksumMismatch(ModelError):
 
 
 class ModelFormatError(ModelError):
-    pass
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint or "the model's files are damaged: fetch it again")
 
 
 class UnsupportedModel(ModelError):

@@ -50,7 +50,7 @@ class Rope:
         low, high = self.low_frequency, self.high_frequency
         if low is None and high is None:
             return
-        if low is None or high is None or not (_positive(low) and low < high):
+        if low is None or high is None or not (_positive(low) and _positive(high) and low < high):
             raise ModelFormatError(
                 "the model's rotary scaling lacks two frequencies, the low one first", hint=_DAMAGED
             )

@@ -30,14 +30,20 @@ class Settings:
         value = self.file.number(f"{self.family}.{key}")
         value = default if value is None else value
         if value is None or not math.isfinite(value):
-            raise ModelFormatError(
-                f"{self.file.path} lacks a proper {self.family}.{key}",
-                hint="the file is damaged: fetch it again",
-            )
+            raise self._improper(key)
         return float(value)
 
     def whole(self, key: str, default: int | None = None) -> int:
-        return int(self.real(key, default))
+        value = self.real(key, default)
+        if not value.is_integer():
+            raise self._improper(key)
+        return int(value)
+
+    def _improper(self, key: str) -> ModelFormatError:
+        return ModelFormatError(
+            f"{self.file.path} lacks a proper {self.family}.{key}",
+            hint="the file is damaged: fetch it again",
+        )
 
     def layers(self) -> int:
         return checked_layers(self.whole("block_count"))

@@ -4,13 +4,14 @@ import dataclasses
 import types
 import typing
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from inference.architectures.config import DecoderConfig, LayerShape, Rope, checked_layers
 from lanai.errors import ModelFormatError
 
 __all__ = ["config_from_json", "config_to_json"]
 
+_DAMAGED: Final = "the file is damaged: pack or pull the model again"
 R = TypeVar("R", DecoderConfig, LayerShape, Rope)
 
 
@@ -63,7 +64,7 @@ def _record(kind: type[R], values: dict[str, Any]) -> R:
     try:
         return kind(**values)
     except TypeError as error:
-        raise ModelFormatError("the packed model's settings lack a key") from error
+        raise ModelFormatError("the packed model's settings lack a key", hint=_DAMAGED) from error
 
 
 def _fits(value: object, hint: Any) -> bool:
@@ -87,6 +88,5 @@ def _mapping(value: object) -> dict[str, Any]:
 
 def _wrong(name: str) -> ModelFormatError:
     return ModelFormatError(
-        f"the packed model's settings hold a wrong value for {name}",
-        hint="the file is damaged: pack or pull the model again",
+        f"the packed model's settings hold a wrong value for {name}", hint=_DAMAGED
     )

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from inference.formats.files import read_json
+from inference.formats.files import is_plain_name, read_json
 from lanai.errors import ModelFormatError
 
 __all__ = ["MANIFEST", "InstalledModel", "read_manifest", "weight_files", "write_manifest"]
@@ -99,7 +99,7 @@ def _wrong_key(model: InstalledModel) -> str | None:
         if not isinstance(getattr(model, key), str | None):
             return key
     for key in ("file", "adapter"):
-        if (name := getattr(model, key)) is not None and Path(name).name != name:
+        if (name := getattr(model, key)) is not None and not is_plain_name(name):
             return key
     bits = model.bits_per_weight
     if not isinstance(bits, int | float) or not math.isfinite(bits):

@@ -16,6 +16,7 @@ from lanai.errors import ModelFormatError
 __all__ = ["Weighed", "weigh"]
 
 MAX_HEADER_BYTES: Final = 100_000_000  # the limit the safetensors format sets itself
+MAX_BYTES: Final = 1 << 50
 UNKNOWN_LICENSE: Final = "unknown"
 
 
@@ -87,12 +88,20 @@ def _safetensors_table(path: Path) -> tuple[int, int]:
     try:
         entries = _safetensors_header(path)
         entries.pop("__metadata__", None)
-        count = sum(math.prod(entry["shape"]) for entry in entries.values())
+        count = sum(_size(*entry["shape"]) for entry in entries.values())
         spans = [entry["data_offsets"] for entry in entries.values()]
-        size = sum(int(end) - int(start) for start, end in spans)
+        size = sum(_size(end) - _size(start) for start, end in spans)
     except (ValueError, KeyError, TypeError, AttributeError, struct.error, OSError) as error:
         raise ModelFormatError(f"{path} is damaged", hint="fetch the model again") from error
     return count, size
+
+
+def _size(*sizes: object) -> int:
+    """Their product. Raises ``ValueError`` for what no file can hold."""
+    whole = [size for size in sizes if type(size) is int and 0 <= size <= MAX_BYTES]
+    if len(whole) != len(sizes) or math.prod(whole) > MAX_BYTES:
+        raise ValueError("no size")
+    return math.prod(whole)
 
 
 def _safetensors_header(path: Path) -> dict[str, Any]:

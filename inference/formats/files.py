@@ -1,16 +1,18 @@
 """Finding the files of a model: installed folder, bare GGUF file or Hugging Face folder."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 from lanai.errors import ModelFormatError, ModelNotFound, UnsupportedModel
 
-__all__ = ["ModelFiles", "locate", "read_json", "read_text"]
+__all__ = ["ModelFiles", "is_plain_name", "locate", "parse_json", "read_json", "read_text"]
 
 _MAX_JSON_BYTES = 64 << 20
 _SCHEMA = "lanai.model/1"
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +95,7 @@ def _adapter(folder: Path, name: object) -> Path | None:
     """A folder directly in ``folder``; names that lead elsewhere are refused."""
     if name is None:
         return None
-    if not isinstance(name, str) or Path(name).name != name or not (folder / name).is_dir():
+    if not is_plain_name(name) or not (folder / name).is_dir():
         raise ModelFormatError(
             f"{folder} lacks the adapter its lanai.json names",
             hint="remove the model and pull it again",
@@ -103,7 +105,7 @@ def _adapter(folder: Path, name: object) -> Path | None:
 
 def _named_file(folder: Path, name: object) -> Path:
     """The file ``name`` directly in ``folder``; names that lead elsewhere are refused."""
-    if not isinstance(name, str) or Path(name).name != name:
+    if not is_plain_name(name):
         raise ModelFormatError(f"{folder / 'lanai.json'}: file is not a plain file name")
     if not (folder / name).is_file():
         raise ModelFormatError(
@@ -112,10 +114,26 @@ def _named_file(folder: Path, name: object) -> Path:
     return folder / name
 
 
+def is_plain_name(name: object) -> TypeGuard[str]:
+    """Whether ``name`` names something directly in a folder. It is data from outside."""
+    if not isinstance(name, str):
+        return False
+    return Path(name).name == name and name != ".." and "\0" not in name
+
+
+def parse_json(text: str) -> Any:
+    """``ValueError`` or ``RecursionError`` for what is not JSON, or holds half of a surrogate
+    pair: such a text could be neither shown nor written."""
+    value = json.loads(text)
+    if _SURROGATE.search(text):
+        json.dumps(value, ensure_ascii=False).encode()
+    return value
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in ``path``. Raises ``ModelFormatError`` for anything else."""
     try:
-        value = json.loads(read_text(path))
+        value = parse_json(read_text(path))
     except (ValueError, RecursionError) as error:
         raise ModelFormatError(f"{path} is not JSON", hint="fetch the model again") from error
     if not isinstance(value, dict):

@@ -1,13 +1,12 @@
 """A Hugging Face model folder: its JSON settings and where each tensor lies. No torch here."""
 
-import json
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from inference.formats.files import read_json
+from inference.formats.files import is_plain_name, parse_json, read_json
 from lanai.errors import ModelFormatError
 
 __all__ = ["HuggingFaceFolder"]
@@ -50,10 +49,10 @@ def _sharded(path: Path) -> dict[str, Path]:
     index = read_json(path / _INDEX).get("weight_map")
     if not isinstance(index, dict):
         raise ModelFormatError(f"{path / _INDEX} has no weight_map")
+    # A shard's name is data from outside: it must not lead out of the folder.
+    if not all(map(is_plain_name, index.values())):
+        raise ModelFormatError(f"{path / _INDEX} names a file outside its folder")
     for file in set(index.values()):
-        # A shard name is data from outside: it must not lead out of the folder.
-        if not isinstance(file, str) or Path(file).name != file:
-            raise ModelFormatError(f"{path / _INDEX} names a file outside its folder")
         if not file.endswith(".safetensors"):
             raise ModelFormatError(
                 f"{path / _INDEX} names {file}, which is not a safetensors file",
@@ -74,7 +73,7 @@ def _names(file: Path) -> list[str]:
             size = struct.unpack("<Q", opened.read(8))[0]
             if size > min(_MAX_HEADER_BYTES, file.stat().st_size):
                 raise ModelFormatError(f"{file} claims a header larger than itself")
-            header = json.loads(opened.read(size))
+            header = parse_json(str(opened.read(size), "utf-8"))
     except OSError as error:
         raise ModelFormatError(f"{file} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError, struct.error) as error:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from inference.architectures.config import DecoderConfig
 from inference.architectures.recorded import config_from_json, config_to_json
+from inference.formats.files import parse_json
 from inference.formats.packed_matrix import (
     BITS,
     PLAIN_BITS,
@@ -61,7 +62,7 @@ class PackedFile:
         mapped = SafetensorsMap.open(path)  # 1
         described = _description(path, mapped.metadata)  # 2
         group = described.get("group")
-        if group not in GROUPS:
+        if type(group) is not int or group not in GROUPS:
             raise _damaged(path, "names no group that is built here")
         _check_digests(path, mapped.tensors, described.get("sha256"))  # 3
         left = dict(mapped.tensors)
@@ -88,7 +89,7 @@ def _description(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     if _text_digest(text) != metadata.get(_DIGEST):
         raise _damaged(path, "is no packed model, or its description is damaged")
     try:
-        value = json.loads(text)
+        value = parse_json(text)
     except (ValueError, RecursionError) as error:
         raise _damaged(path, "is no packed model") from error
     if not isinstance(value, dict):

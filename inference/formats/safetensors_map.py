@@ -23,11 +23,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.formats.files import parse_json
 from lanai.errors import ModelFormatError, ModelNotFound
 
 __all__ = ["SafetensorsMap", "write_safetensors"]
 
 MAX_HEADER_BYTES: Final = 16 << 20
+_MAX_DIMENSIONS: Final = 8
+_MAX_ELEMENTS: Final = 1 << 40
 ALIGNMENT: Final = 64
 _TYPES: Final[dict[str, np.dtype[Any]]] = {
     "U8": np.dtype("<u1"),
@@ -92,7 +95,7 @@ def _header(path: Path, data: mmap.mmap) -> tuple[dict[str, Any], int]:
     if size > min(MAX_HEADER_BYTES, len(data) - 8):
         raise _damaged(path, "claims a header larger than itself")
     try:
-        header = json.loads(data[8 : 8 + size])
+        header = parse_json(str(data[8 : 8 + size], "utf-8"))
     except (ValueError, RecursionError) as error:
         raise _damaged(path, "has a header that is not JSON") from error
     if not isinstance(header, dict):
@@ -129,6 +132,8 @@ def _entry(value: dict[str, Any]) -> tuple[np.dtype[Any], tuple[int, ...], int, 
         raise TypeError
     if min((*shape, 1)) < 0 or not 0 <= first <= last:
         raise ValueError
+    if len(shape) > _MAX_DIMENSIONS or math.prod(max(size, 1) for size in shape) > _MAX_ELEMENTS:
+        raise ValueError  # an empty tensor can claim any size
     if math.prod(shape) * dtype.itemsize != last - first:
         raise ValueError
     return dtype, shape, first, last

@@ -80,7 +80,7 @@ def _steers(token: str, kind: int, template: str | None) -> bool:
 
 def _kinds(file: GgufFile, count: int) -> list[int]:
     kinds = file.numbers("tokenizer.ggml.token_type")
-    if kinds is None or len(kinds) != count:
+    if kinds is None or len(kinds) != count or kinds.dtype.kind not in "iu":
         raise ModelFormatError(f"{file.path}: the vocabulary lacks its token types")
     return [int(kind) for kind in kinds]
 

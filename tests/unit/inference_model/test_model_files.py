@@ -43,6 +43,14 @@ def test_a_manifest_cannot_point_elsewhere(tmp_path: Path, file: object) -> None
         locate(folder_with(tmp_path, lanai=manifest))
 
 
+@pytest.mark.parametrize("adapter", ["..", ".", "a/b", "/", "gone", "\0", 7, []])
+def test_an_adapter_lies_inside_its_model(tmp_path: Path, adapter: object) -> None:
+    """The folder of an adapter that is always on is a plain name, too."""
+    manifest = {"schema": "lanai.model/1", "format": "huggingface", "adapter": adapter}
+    with pytest.raises(ModelFormatError):
+        locate(folder_with(tmp_path, lanai=manifest))
+
+
 @pytest.mark.parametrize("manifest", [{}, {"schema": "lanai.model/2"}, []])
 def test_a_manifest_of_another_schema_is_refused(tmp_path: Path, manifest: object) -> None:
     """An unknown schema is not guessed at."""
@@ -73,13 +81,16 @@ def test_pickles_are_refused(tmp_path: Path, name: str) -> None:
     assert "safetensors" in (caught.value.hint or "")
 
 
-@pytest.mark.parametrize("shard", ["../model.safetensors", "sub/model.safetensors", "model.bin", 3])
+@pytest.mark.parametrize(
+    "shard", ["../model.safetensors", "sub/model.safetensors", "model.bin", 3, [], {}]
+)
 def test_an_index_cannot_name_other_files(tmp_path: Path, shard: object) -> None:
     """Shards are safetensors files directly in the folder."""
     path = folder_with(tmp_path, config={})
     (path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": shard}}))
-    with pytest.raises(ModelFormatError):
+    with pytest.raises(ModelFormatError) as caught:
         HuggingFaceFolder.open(path)
+    assert caught.value.hint
 
 
 def test_a_shard_must_hold_what_the_index_says(tmp_path: Path) -> None:

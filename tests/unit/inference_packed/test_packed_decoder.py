@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from inference.architectures import DecoderConfig, DecoderWeights
@@ -202,6 +203,25 @@ def test_a_file_that_lacks_a_matrix_is_refused(kernels: Kernels, tmp_path: Path)
     write_packed(tmp_path / "less", file.config, file.group, file.matrices, vectors)
     with pytest.raises(ModelFormatError, match="final_norm"):
         PackedDecoder(PackedFile.open(tmp_path / "less"), kernels, context_tokens=8, threads=1)
+
+
+@pytest.mark.parametrize(
+    "factors", [np.zeros(8), np.ones(3), np.ones(1), np.full(8, 1e-45)], ids=str
+)
+def test_rotary_factors_that_give_no_angles_are_refused(
+    kernels: Kernels, tmp_path: Path, factors: NDArray[np.float64]
+) -> None:
+    """Of another number, or so small that they divide to infinity: ``ModelFormatError``."""
+    from inference.formats.packed import write_packed
+
+    file = PackedFile.open(write_tiny_packed(tmp_path / "whole", tiny_config()))
+    vectors = {**file.vectors, "rope_factors": factors.astype(np.float32)}
+    write_packed(tmp_path / "lying", file.config, file.group, file.matrices, vectors)
+    lying = PackedFile.open(tmp_path / "lying")
+    with pytest.raises(ModelFormatError, match="factors"):
+        PackedDecoder(lying, kernels, context_tokens=8, threads=1)
+    with pytest.raises(ModelFormatError, match="factors"):
+        reference(lying)
 
 
 def test_what_the_kernels_do_not_run_goes_to_torch() -> None:

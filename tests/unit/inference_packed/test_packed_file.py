@@ -4,6 +4,7 @@ import json
 import mmap
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,17 @@ def shape(name: str, value: list[int]) -> Callable[[dict[str, Any]], None]:
         pytest.param(lambda header: header.pop("layers.0.q.scales"), id="missing tensor"),
         pytest.param(lambda header: header.update(__metadata__={"a": 1}), id="no description"),
         pytest.param(lambda header: header.update(more=[1, 2]), id="no entry"),
+        pytest.param(shape("final_norm", [1] * 70 + [72]), id="more dimensions than numpy has"),
+        pytest.param(
+            lambda header: header.update(
+                more={"dtype": "F32", "shape": [0, 1 << 63], "data_offsets": [0, 0]}
+            ),
+            id="empty and huge",
+        ),
+        pytest.param(
+            lambda header: header["__metadata__"].update({"lanai.packed": "\ud800"}),
+            id="half of a surrogate pair",
+        ),
     ],
 )
 def test_a_lying_header_is_an_error(
@@ -124,6 +136,10 @@ def test_a_lying_header_is_an_error(
     with pytest.raises(ModelFormatError) as caught:
         PackedFile.open(rewritten(weights, change))
     assert caught.value.hint
+
+
+def rope(**values: object) -> Callable[[dict[str, Any]], None]:
+    return lambda d: d["decoder"]["shapes"][0]["shape"]["rope"].update(values)
 
 
 def described(weights: Path, change: Callable[[dict[str, Any]], None]) -> Path:
@@ -154,6 +170,10 @@ def described(weights: Path, change: Callable[[dict[str, Any]], None]) -> Path:
         pytest.param(lambda d: d["decoder"].update(surprise=1), id="unknown setting"),
         pytest.param(lambda d: d["decoder"]["shapes"][0].update(layers=10**9), id="layers"),
         pytest.param(lambda d: d["decoder"].update(shapes=[]), id="no layers"),
+        pytest.param(lambda d: d.update(group=32.0), id="group is no whole number"),
+        pytest.param(lambda d: d["decoder"].update(architecture="\udfff"), id="no text"),
+        pytest.param(rope(low_frequency=1.0, high_frequency=10**400), id="frequency"),
+        pytest.param(lambda d: d["decoder"].pop("width"), id="no width"),
         pytest.param(lambda d: d.pop("sha256"), id="no digests"),
         pytest.param(lambda d: d["sha256"].update(final_norm="0" * 64), id="wrong digest"),
     ],
@@ -161,9 +181,10 @@ def described(weights: Path, change: Callable[[dict[str, Any]], None]) -> Path:
 def test_a_lying_description_is_an_error(
     weights: Path, change: Callable[[dict[str, Any]], None]
 ) -> None:
-    """Whatever the description claims beyond what can be is a ``ModelFormatError``."""
-    with pytest.raises(ModelFormatError):
+    """Whatever the description claims beyond what can be is a ``ModelFormatError`` with a hint."""
+    with pytest.raises(ModelFormatError) as caught:
         PackedFile.open(described(weights, change))
+    assert caught.value.hint
 
 
 def test_another_version_is_said_so(weights: Path) -> None:
@@ -173,7 +194,7 @@ def test_another_version_is_said_so(weights: Path) -> None:
 
 
 def test_numbers_that_are_not_finite_are_an_error(tmp_path: Path) -> None:
-    """A NaN in a norm, or in a row scale, is a ``ModelFormatError``."""
+    """A NaN in a norm, or an infinite row scale, is a ``ModelFormatError``."""
     from inference.formats.packed import write_packed
 
     file = PackedFile.open(write_tiny_packed(tmp_path / "a", tiny_config()))
@@ -181,6 +202,34 @@ def test_numbers_that_are_not_finite_are_an_error(tmp_path: Path) -> None:
     write_packed(tmp_path / "norm", file.config, file.group, file.matrices, broken)
     with pytest.raises(ModelFormatError, match="final_norm"):
         PackedFile.open(tmp_path / "norm")
+    matrix = file.matrices["layers.0.q"]
+    infinite = replace(matrix, row_scale=np.full_like(matrix.row_scale, 0x7F80))
+    matrices = {**file.matrices, "layers.0.q": infinite}
+    write_packed(tmp_path / "scale", file.config, file.group, matrices, file.vectors)
+    with pytest.raises(ModelFormatError, match=r"layers\.0\.q"):
+        PackedFile.open(tmp_path / "scale")
+
+
+@pytest.mark.parametrize("what", ["scales", "row_scale", "palette", "codes", "offsets"])
+def test_parts_may_hold_any_value(tmp_path: Path, what: str) -> None:
+    """All zero, scales too: a model of nothing, but a model. Logits are finite."""
+    from inference.formats.packed import write_packed
+    from inference.loading import load_any
+
+    file = PackedFile.open(write_tiny_packed(tmp_path / "a", tiny_config()))
+    matrices = {
+        name: matrix
+        if (part := getattr(matrix, what)) is None
+        else replace(matrix, **{what: np.zeros_like(part)})
+        for name, matrix in file.matrices.items()
+    }
+    write_packed(tmp_path / "model.safetensors", file.config, file.group, matrices, file.vectors)
+    manifest = {"schema": "lanai.model/1", "format": "packed", "file": "model.safetensors"}
+    (tmp_path / "lanai.json").write_text(json.dumps(manifest))
+    for precision in ("auto", "float32"):
+        model = load_any(tmp_path, context_tokens=8, device=None, precision=precision)
+        logits, _ = model.predict(np.arange(5), model.new_cache(8))
+        assert np.isfinite(logits).all()
 
 
 def test_no_file_is_no_model(tmp_path: Path) -> None:
