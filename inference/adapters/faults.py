@@ -21,11 +21,11 @@ _SAID = {
     ),
     AdapterFault.UNSUPPORTED: (
         "the adapter is of a kind that is not built here",
-        "built: plain LoRA without bias, one rank for all matrices",
+        "built: plain LoRA without bias, on the matrices of the layers",
     ),
     AdapterFault.WRONG_BASE: (
         "the adapter was made for another base model",
-        "`lanai adapters list` says for which",
+        "name the model it was made for: `lanai adapters add FOLDER --base MODEL`",
     ),
     AdapterFault.RANK: ("the adapter's rank is none that is built here", "ranks: 1 to 256"),
     AdapterFault.SHAPE: (

@@ -100,15 +100,15 @@ def _check_digest(path: Path, manifest: AdapterManifest | None) -> None:
 def _matrices(mapped: SafetensorsMap, config: DecoderConfig, settings: PeftSettings) -> "_Pairs":
     shapes = matrix_shapes(config)
     halves: dict[str, dict[str, str]] = {}
+    factors: dict[str, float] = {}
     left = set(mapped.tensors)
     for key in [key for key in mapped.tensors if not key.endswith(_SCALE)]:
         matrix, half = _place(key)
         if matrix not in shapes:
             raise fault_error(AdapterFault.SHAPE, f"the base has no matrix {matrix!r}")
         rows, columns = shapes[matrix]
-        _check_shape(
-            mapped, key, (settings.rank, columns) if half == "A" else (rows, settings.rank)
-        )
+        rank, factors[matrix] = settings.of(_module(key))
+        _check_shape(mapped, key, (rank, columns) if half == "A" else (rows, rank))
         _values(mapped, key)  # 4, 5
         halves.setdefault(matrix, {})[half] = key
         left -= {key, key + _SCALE}
@@ -116,18 +116,31 @@ def _matrices(mapped: SafetensorsMap, config: DecoderConfig, settings: PeftSetti
         raise damaged(f"{mapped.path} holds scales of no tensor")
     if not halves or any(len(pair) != 2 for pair in halves.values()):
         raise damaged(f"{mapped.path} does not hold whole pairs")
-    return _Pairs(mapped, {name: (pair["A"], pair["B"]) for name, pair in halves.items()})
+    keys = {name: (pair["A"], pair["B"]) for name, pair in halves.items()}
+    return _Pairs(mapped, keys, settings.rank, factors)
 
 
 class _Pairs(Mapping[str, LowRank]):
-    """Pairs of a mapped file, made anew whenever one is asked for. Raises as ``read_adapter``."""
+    """Pairs of a mapped file, made anew whenever one is asked for. Raises as ``read_adapter``.
 
-    def __init__(self, mapped: SafetensorsMap, keys: Mapping[str, tuple[str, str]]) -> None:
-        self._mapped, self._keys = mapped, keys
+    All of one rank: a smaller one is filled up with zeros, which change nothing.
+    """
+
+    def __init__(
+        self,
+        mapped: SafetensorsMap,
+        keys: Mapping[str, tuple[str, str]],
+        rank: int,
+        factors: Mapping[str, float],
+    ) -> None:
+        self._mapped, self._keys, self._rank, self._factors = mapped, keys, rank, factors
 
     def __getitem__(self, name: str) -> LowRank:
-        a, b = self._keys[name]
-        return LowRank(a=_values(self._mapped, a), b=_values(self._mapped, b))
+        a, b = (_values(self._mapped, key) for key in self._keys[name])
+        missing, factor = self._rank - len(a), self._factors[name]
+        if missing:
+            a, b = np.pad(a, ((0, missing), (0, 0))), np.pad(b, ((0, 0), (0, missing)))
+        return LowRank(a=a, b=b if factor == 1 else b * np.float32(factor))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._keys)
@@ -142,6 +155,11 @@ def _place(key: str) -> tuple[str, str]:
     if found is None or found[2] not in MODULES:
         raise fault_error(AdapterFault.TARGET, f"the adapter changes {key[:100]!r}")
     return f"layers.{found[1]}.{MODULES[found[2]]}", found[3]
+
+
+def _module(key: str) -> str:
+    """The name PEFT's patterns are matched with."""
+    return key.removeprefix("base_model.model.").rpartition(".lora_")[0]
 
 
 def _check_shape(mapped: SafetensorsMap, key: str, wanted: tuple[int, int]) -> None:

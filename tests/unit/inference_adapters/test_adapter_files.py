@@ -105,6 +105,80 @@ def test_rank_stabilized_scaling_is_followed(folder: Path) -> None:
     assert read_adapter(folder, CONFIG).scale == pytest.approx(8.0 / 2)
 
 
+# As PEFT 0.21 writes them beside those that a LoRA is made of.
+DEFAULTS: dict[str, Any] = {
+    "alora_invocation_tokens": None,
+    "alpha_pattern": {},
+    "arrow_config": None,
+    "auto_mapping": None,
+    "corda_config": None,
+    "ensure_weight_tying": False,
+    "eva_config": {"rho": 2.0},
+    "exclude_modules": None,
+    "init_lora_weights": True,
+    "kasa_config": None,
+    "layer_replication": None,
+    "layers_pattern": None,
+    "layers_to_transform": [0, 1],
+    "loftq_config": {},
+    "lora_bias": False,
+    "lora_ga_config": None,
+    "megatron_config": None,
+    "megatron_core": "megatron.core",
+    "modules_to_save": None,
+    "monteclora_config": None,
+    "peft_version": "0.21.2",
+    "qalora_group_size": 16,
+    "rank_pattern": {},
+    "revision": None,
+    "target_parameters": None,
+    "trainable_token_indices": None,
+    "use_bdlora": None,
+    "use_dora": False,
+    "use_qalora": False,
+    "velora_config": None,
+}
+
+
+@pytest.mark.parametrize("targets", [r".*\.(q|v)_proj", "all-linear", ["model.layers.0.q_proj"]])
+def test_the_settings_of_peft_are_read(folder: Path, targets: Any) -> None:
+    """Every key it writes, whatever form the targets have: the tensors say what they are."""
+    change(folder, "adapter_config.json", **DEFAULTS, target_modules=targets)
+    assert len(read_adapter(folder, CONFIG).matrices) == 2 * 7
+
+
+def test_ranks_and_alphas_of_their_own_are_followed(folder: Path) -> None:
+    """`rank_pattern` and `alpha_pattern`, by the end of a name or the whole of it."""
+    written = dict(read_adapter(folder, CONFIG).matrices)
+    key = KEY.replace("q_proj", "k_proj")
+    resave(folder, lambda t: t.update(halves(t, key, 2)))
+    change(
+        folder,
+        "adapter_config.json",
+        rank_pattern={"^model.layers.0.self_attn.k_proj": 2, "mlp.nothing": 9},
+        alpha_pattern={"1.self_attn.k_proj": 3, "k_proj": 5},
+        use_rslora=True,
+    )
+    read = read_adapter(folder, CONFIG)
+    for name, rank, alpha in (
+        ("layers.0.k", 2, 5),
+        ("layers.1.k", 4, 3),
+        ("layers.1.q", 4, 8.0),
+    ):
+        theirs, ours = written[name], read.matrices[name]
+        assert ours.a.shape[0] == read.rank == 9
+        wanted = theirs.b[:, :rank] @ theirs.a[:rank] * (alpha / rank**0.5)
+        assert np.abs(ours.b @ ours.a * read.scale - wanted).max() < 1e-5
+
+
+def halves(tensors: dict[str, Any], key: str, rank: int) -> dict[str, Any]:
+    other = key.replace("lora_A", "lora_B")
+    return {
+        key: np.ascontiguousarray(tensors[key][:rank]),
+        other: np.ascontiguousarray(tensors[other][:, :rank]),
+    }
+
+
 def change(folder: Path, file: str, **values: Any) -> None:
     path = folder / file
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
@@ -147,9 +221,33 @@ WRONG: dict[str, tuple[AdapterFault, Change]] = {
     ),
     "DoRA": (AdapterFault.UNSUPPORTED, lambda f: change(f, "adapter_config.json", use_dora=True)),
     "a bias": (AdapterFault.UNSUPPORTED, lambda f: change(f, "adapter_config.json", bias="all")),
-    "ranks of their own": (
-        AdapterFault.UNSUPPORTED,
+    "a rank that the tensors do not have": (
+        AdapterFault.SHAPE,
         lambda f: change(f, "adapter_config.json", rank_pattern={"q_proj": 8}),
+    ),
+    "ranks by a pattern": (
+        AdapterFault.UNSUPPORTED,
+        lambda f: change(f, "adapter_config.json", rank_pattern={"(a+)+q_proj": 4}),
+    ),
+    "a huge rank of its own": (
+        AdapterFault.RANK,
+        lambda f: change(f, "adapter_config.json", rank_pattern={"q_proj": 1 << 30}),
+    ),
+    "ranks that are a list": (
+        AdapterFault.DAMAGED,
+        lambda f: change(f, "adapter_config.json", rank_pattern=["q_proj"]),
+    ),
+    "a base that was changed before": (
+        AdapterFault.UNSUPPORTED,
+        lambda f: change(f, "adapter_config.json", init_lora_weights="pissa_niter_4"),
+    ),
+    "tokens that switch it on": (
+        AdapterFault.UNSUPPORTED,
+        lambda f: change(f, "adapter_config.json", alora_invocation_tokens=[1, 2]),
+    ),
+    "a kind that came later": (
+        AdapterFault.UNSUPPORTED,
+        lambda f: change(f, "adapter_config.json", use_something=True),
     ),
     "rank zero": (AdapterFault.RANK, lambda f: change(f, "adapter_config.json", r=0)),
     "a huge rank": (AdapterFault.RANK, lambda f: change(f, "adapter_config.json", r=1 << 30)),
