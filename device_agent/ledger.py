@@ -7,9 +7,10 @@ first byte leaves, and the *outcome* after. An intent without an outcome means t
 ended in between: count it as sent. A line cut by power loss is skipped, counted.
 
 If the intent cannot be written, nothing is sent (``LedgerError``). Lines are only ever added, but
-for one thing: what is older than ``keep_days`` is dropped with a process's first disclosure, and a
-line is left that says how many went. The old file stands until the new one is whole on disk. Age is
-told by the ledger's own clock (``retention``): a wall clock that jumps drops nothing.
+for one thing: what is older than ``keep_days`` is dropped with a process's first disclosure, and
+with the first of each day that it runs; a line is left that says how many went. The old file stands
+until the new one is whole on disk. Age is told by the ledger's own clock (``retention``): a wall
+clock that jumps drops nothing.
 """
 
 import fcntl
@@ -69,7 +70,8 @@ class Ledger:
         self._keep_content = keep_content
         self._clocks = clocks
         self._age = ClockFile(path.with_suffix(".clock"))
-        self._looked = False
+        self._looked: float | None = None
+        """When this process last looked for what is old, by the ledger's own clock."""
 
     def intend(
         self,
@@ -155,10 +157,10 @@ class Ledger:
         return len(old)
 
     def _drop_old(self, now: float) -> None:
-        """Once in a process. What cannot be dropped costs no request."""
-        if self._looked or self._keep_days is None:
+        """Once a day: all of the file is read. What cannot be dropped costs no request."""
+        if self._keep_days is None or (self._looked is not None and now < self._looked + DAY_S):
             return
-        self._looked = True
+        self._looked = now
         try:
             self.prune(before=now - self._keep_days * DAY_S)
         except LedgerError as error:

@@ -103,13 +103,20 @@ class TraceStore:
         with self._transaction("prune") as connection:
             return _prune(connection, keep) + _prune_before(connection, before_ns)
 
-    def traces(self, limit: int = 20) -> tuple[TraceRecord, ...]:
-        """The newest first."""
+    def traces(self, limit: int = 20, *, since_ns: int = 0) -> tuple[TraceRecord, ...]:
+        """The newest first; stored at ``since_ns`` or later by the store's own clock."""
+        order = "stored_ns DESC, started_ns DESC"
         with self._transaction("read") as connection:
             rows = connection.execute(
-                "SELECT * FROM traces ORDER BY stored_ns DESC, started_ns DESC LIMIT ?", (limit,)
+                f"SELECT * FROM traces WHERE stored_ns >= ? ORDER BY {order} LIMIT ?",  # noqa: S608  constants
+                (since_ns, limit),
             ).fetchall()
         return tuple(map(read_trace, rows))
+
+    def now_ns(self, reading: WallReading) -> int:
+        """The store's own clock at ``reading``; nothing is written down."""
+        with self._transaction("read") as connection:
+            return _resumed(connection, reading).now_ns
 
     def find(self, trace_id: str) -> TraceRecord:
         """By id or a prefix that names one trace. Raises ``TraceError``."""
@@ -196,15 +203,18 @@ def _clock(connection: sqlite3.Connection) -> ReckonedClock | None:
 def _gone_on(connection: sqlite3.Connection, reading: WallReading) -> int:
     """The store's clock after ``reading``, written down. It begins at the newest trace."""
     connection.execute("BEGIN IMMEDIATE")  # before it is read: another process may store, too
+    clock = _resumed(connection, reading)
+    connection.execute("INSERT OR REPLACE INTO clock VALUES (1, ?)", (clock.to_json(),))
+    return clock.now_ns
 
+
+def _resumed(connection: sqlite3.Connection, reading: WallReading) -> ReckonedClock:
     def newest() -> int | None:
         sql = "SELECT max(stored_ns) FROM traces WHERE stored_ns <= ?"
         stored_ns: int | None = connection.execute(sql, (reading.wall_ns,)).fetchone()[0]
         return stored_ns
 
-    clock = ReckonedClock.resumed(_clock(connection), newest, reading)
-    connection.execute("INSERT OR REPLACE INTO clock VALUES (1, ?)", (clock.to_json(),))
-    return clock.now_ns
+    return ReckonedClock.resumed(_clock(connection), newest, reading)
 
 
 def _prune(connection: sqlite3.Connection, keep: int) -> int:

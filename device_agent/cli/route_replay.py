@@ -1,12 +1,12 @@
 """``lanai route replay``: what another policy would have changed."""
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from device_agent.retention import DAY, read_clocks
 from device_agent.traces import TraceStore, traces_path
 from lanai.cli.output import emit_json, json_option
 from lanai.errors import RouteError
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from router import Decision, Estimator
 
 __all__ = ["replay"]
-
-DAY_NS = 24 * 3600 * 10**9
 
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -29,7 +27,9 @@ _file = click.Path(exists=True, dir_okay=False, path_type=Path)
     "--estimator", type=_file, help="the estimator that weighed (default: that of the settings)"
 )
 @click.option("--last", default=1000, show_default=True, help="so many traces, if none is named")
-@click.option("--days", type=click.FloatRange(0), help="only of so many days; 7: last week's")
+@click.option(
+    "--days", type=click.FloatRange(0), help="only of so many days, if none is named; 7: a week's"
+)
 @json_option
 def replay(
     trace_ids: tuple[str, ...],
@@ -79,12 +79,13 @@ def _stored(trace_ids: tuple[str, ...], last: int, days: float | None) -> _Store
 
     store = TraceStore.open(traces_path(Folders.standard()))
     try:
-        traces = [store.find(each) for each in trace_ids] or list(store.traces(last))
+        since_ns = 0 if days is None else store.now_ns(read_clocks()) - int(days * DAY)
+        named = [store.find(each) for each in trace_ids]
+        traces = named or store.traces(last, since_ns=since_ns)
     finally:
         store.close()
-    since_ns = 0 if days is None else time.time_ns() - int(days * DAY_NS)
     decisions, refused, unreadable = list[tuple[str, "Decision"]](), 0, 0
-    for trace in (each for each in traces if each.started_ns >= since_ns):
+    for trace in traces:
         try:
             record = None if trace.decision is None else read_record(trace.decision)
         except RouteError:

@@ -7,6 +7,8 @@ from router import (
     AnswerObservation,
     CloudFacts,
     DataClass,
+    Decision,
+    DecodeObservation,
     Destination,
     DeviceFacts,
     DeviceState,
@@ -24,9 +26,10 @@ from router.estimator import AfterAnswer as EstimatorAfterAnswer
 from router.guarantee import KeepBound
 from router.heads import Head, Term
 from router.policy_parts import AfterAnswer, Budget, Costs, Guarantee, Hedge, Raised, Sessions
-from router.vocabulary import Capability, External, Finding
+from router.routing import RoutingRun
+from router.vocabulary import Capability, External, Finding, Stage
 
-__all__ = ["answers", "drafts", "estimators", "facts", "policies", "prefills"]
+__all__ = ["answers", "decided", "drafts", "estimators", "facts", "policies", "prefills"]
 
 finite = st.floats(-50, 50)
 tokens = st.integers(0, 400)
@@ -208,3 +211,19 @@ answers = st.builds(
     top_probability=st.just(np.array([0.9, 0.2])),
     valid=st.booleans(),
 )
+
+
+def decided(run: RoutingRun, prefill, draft, answer) -> Decision:
+    """A request's decision after all that its run asks for. Raises ``NoRoute``."""
+    decision = run.eligibility()
+    if run.open is Stage.PREFILL:
+        decision = run.prefill(prefill)
+    shown = 0
+    while run.open is Stage.EARLY_DECODE:
+        shown += 1
+        ids, entropy, margin = zip(*draft[:shown], strict=True)
+        decision = run.early_decode(
+            DecodeObservation(ids=np.array(ids), entropy=np.array(entropy), margin=np.array(margin))
+        )
+        assert not (run.hedge and decision is not None)
+    return run.after_answer(answer) if run.open is Stage.AFTER_ANSWER else decision

@@ -81,16 +81,23 @@ def test_what_is_old_is_dropped_and_counted(ledger) -> None:
     assert ledger.read().pruned == 2
 
 
-def test_a_process_drops_what_is_over_the_age_once(tmp_path) -> None:
-    """With its first disclosure; not with each."""
+def test_a_process_drops_what_is_over_the_age_once_a_day(tmp_path) -> None:
+    """With its first disclosure and with the first of each day; not with each."""
     day, path = 24 * 3600, tmp_path / "ledger.jsonl"
     first = Ledger(path, clocks=seconds([0]))
     first.intend(id="one", **WHY)
-    later = Ledger(path, keep_days=1, clocks=seconds([2 * day, 2 * day, 9 * day]))
+    # A look that drops something reads the clock once more.
+    times = [2 * day, 2 * day, 3 * day - 1, 3 * day, 4 * day - 1, 4 * day, 4 * day]
+    later = Ledger(path, keep_days=1, clocks=seconds(times))
     later.intend(id="two", **WHY)
     assert [row.id for row in later.disclosures()] == ["two"]
     later.intend(id="three", **WHY)
-    assert [row.id for row in later.disclosures()] == ["two", "three"]
+    later.intend(id="four", **WHY)
+    assert [row.id for row in later.disclosures()] == ["two", "three", "four"]
+    later.intend(id="five", **WHY)
+    assert [row.id for row in later.disclosures()] == ["two", "three", "four", "five"]
+    later.intend(id="six", **WHY)
+    assert [row.id for row in later.disclosures()] == ["four", "five", "six"]
 
 
 def test_an_outcome_that_cannot_be_written_is_counted(ledger, monkeypatch) -> None:

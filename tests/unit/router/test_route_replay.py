@@ -6,6 +6,7 @@ import json
 import pytest
 from stored_spans import root_span
 
+from device_agent.retention import DAY, read_clocks
 from device_agent.traces import TraceStore, traces_path
 from lanai.cli.mount import run
 from lanai.folders import Folders
@@ -104,16 +105,19 @@ def test_older_records_are_taken_as_judged(make_policy, make_facts, make_estimat
 def test_the_command_reads_the_trace_store(decided, tmp_path, monkeypatch, capsys):
     """By id or all; decisions of an estimator that is not at hand are counted."""
     monkeypatch.setenv("LANAI_HOME", str(tmp_path))
+    now = read_clocks()
+    before = dataclasses.replace(now, wall_ns=now.wall_ns - 8 * DAY, up_ns=now.up_ns - 8 * DAY)
     store = TraceStore.open(traces_path(Folders.standard()))
     for trace_id, decision in decided:
-        span = root_span(trace_id)
-        store.save([span], decision=decision.to_json_dict())
+        reading = now if trace_id == decided[-1][0] else before
+        store.save([root_span(trace_id)], decision=decision.to_json_dict(), reading=reading)
     store.close()
     assert run(["route", "replay", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["decisions"], found["not_replayed"]) == (21, 20)
-    assert run(["route", "replay", "--days", "7", "--json"]) == 0  # these are of 1970
-    assert json.loads(capsys.readouterr().out)["decisions"] == 0
+    # Their spans are of 1970: it is when they were stored, by the store's own clock.
+    assert run(["route", "replay", "--days", "7", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["decisions"] == 1
     assert run(["route", "replay", "f" * 32, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["decisions"] == 1
 

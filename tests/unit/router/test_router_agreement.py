@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_routing import answers, drafts, estimators, facts, policies, prefills
+from random_routing import answers, decided, drafts, estimators, facts, policies, prefills
 
 from lanai.errors import NoRoute
 from router import (
     AnswerObservation,
     DataClass,
-    DecodeObservation,
     Destination,
     DeviceState,
     Mode,
@@ -67,23 +66,12 @@ def opened(drawn):
     )
 
 
-def decided(router, given_facts, prefill, draft, answer):
-    """One request to its decision; the reason of the error where there is no route."""
-    run = router.begin(given_facts)
+def outcome(router, given_facts, *shown):
+    """One request's decision; the reason of the error where there is no route."""
     try:
-        decision = run.eligibility()
+        return decided(router.begin(given_facts), *shown)
     except NoRoute as error:
         return Reason(error.reason)
-    if run.open is Stage.PREFILL:
-        decision = run.prefill(prefill)
-    shown = 0
-    while run.open is Stage.EARLY_DECODE:
-        shown += 1
-        ids, entropy, margin = zip(*draft[:shown], strict=True)
-        decision = run.early_decode(
-            DecodeObservation(ids=np.array(ids), entropy=np.array(entropy), margin=np.array(margin))
-        )
-    return run.after_answer(answer) if run.open is Stage.AFTER_ANSWER else decision
 
 
 drawn_at_random = {
@@ -103,10 +91,10 @@ def test_a_shadow_that_speaks_is_right(drawn, policy, other, estimator, prefill,
     """Destination and reason are those of a router that has its policy alone."""
     given_facts = opened(drawn)
     shown = prefill, draft, answer
-    decision = decided(Router(policy, estimator, shadow=other), given_facts, *shown)
+    decision = outcome(Router(policy, estimator, shadow=other), given_facts, *shown)
     if isinstance(decision, Reason) or decision.shadow.reason is None:
         return
-    alone = decided(Router(other, estimator), given_facts, *shown)
+    alone = outcome(Router(other, estimator), given_facts, *shown)
     said = decision.shadow.destination, decision.shadow.reason
     assert said == (
         (None, alone) if isinstance(alone, Reason) else (alone.destination, alone.reason)
@@ -122,11 +110,11 @@ def test_a_replay_that_tells_is_right(
     other = policy if same else other
     given_facts = replace(opened(drawn), unseen=False)
     shown = prefill, draft, answer
-    decision = decided(Router(policy, estimator), given_facts, *shown)
+    decision = outcome(Router(policy, estimator), given_facts, *shown)
     if isinstance(decision, Reason) or estimator is None:
         return
     (found,) = replay([("a" * 32, decision)], other, estimator)
-    alone = decided(Router(other, estimator), given_facts, *shown)
+    alone = outcome(Router(other, estimator), given_facts, *shown)
     if isinstance(alone, Reason):
         assert found.no_route
     elif found.now is not None:

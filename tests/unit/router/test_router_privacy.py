@@ -1,17 +1,15 @@
 """No policy, cost, device state, signal or order of events outweighs a rule: all at random."""
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_routing import answers, drafts, estimators, facts, policies, prefills
+from random_routing import answers, decided, drafts, estimators, facts, policies, prefills
 
 from lanai.errors import NoRoute, RouteError
 from router import (
     CloudFacts,
     DataClass,
     Decision,
-    DecodeObservation,
     Destination,
     DeviceFacts,
     Mode,
@@ -26,21 +24,9 @@ def decisions(router, given_facts, prefill, draft, answer, cause):
     """Every decision one request can be given, the last after a cloud failure."""
     run = router.begin(given_facts)
     try:
-        decision = run.eligibility()
+        decision = decided(run, prefill, draft, answer)
     except NoRoute:
         return
-    if run.open is Stage.PREFILL:
-        decision = run.prefill(prefill)
-    shown = 0
-    while run.open is Stage.EARLY_DECODE:
-        shown += 1
-        ids, entropy, margin = zip(*draft[:shown], strict=True)
-        decision = run.early_decode(
-            DecodeObservation(ids=np.array(ids), entropy=np.array(entropy), margin=np.array(margin))
-        )
-        assert not (run.hedge and decision is not None)
-    if run.open is Stage.AFTER_ANSWER:
-        decision = run.after_answer(answer)
     yield decision
     if decision.destination is not Destination.DEVICE:
         after = run.fall_back(cause, given_facts)
