@@ -90,6 +90,8 @@ def _note(span: "SpanRecord") -> str:
 
     keys = (Attr.REASON,) if span.name == Span.ROUTE else ()
     words = [str(span.attributes[key]) for key in (*keys, Attr.ERROR) if key in span.attributes]
+    if drafted := span.attributes.get(Attr.DRAFTED):
+        words.append(f"guessed {span.attributes.get(Attr.ACCEPTED, 0)}/{drafted}")
     return "  " + " ".join(words) if words else ""
 
 

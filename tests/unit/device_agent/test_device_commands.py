@@ -193,16 +193,17 @@ def test_doctor_fails_when_the_device_cannot_answer(commands, scripted, capsys) 
 
 
 def test_trace_list_and_show(home, capsys) -> None:
-    """The tree fits 80 columns and shows durations; JSON holds the spans and the decision."""
+    """The tree fits 80 columns, shows durations and how many guessed tokens were right."""
     store = TraceStore.open(traces_path(home))
     decision = {"route": "cloud", "stage": "prefill", "reason": "low_confidence"}
     rows = [("1", None, "lanai.request", 0), ("2", "1", "lanai.cloud", 5_000_000)]
     rows.append(("3", "2", "lanai.cloud.stream", 6_000_000))
+    guesses = {"lanai.speculation.drafted": 136, "lanai.speculation.accepted": 133}
     store.save(
         [
             SpanRecord(
                 trace_id="ab" * 16, span_id=i, parent_id=p, name=n, start_ns=s, end_ns=9_000_000,
-                attributes={},
+                attributes=guesses if i == "3" else {},
             )
             for i, p, n, s in rows
         ],
@@ -217,6 +218,7 @@ def test_trace_list_and_show(home, capsys) -> None:
     assert "└ cloud" in shown
     assert "  └ cloud.stream" in shown
     assert "9.0 ms" in shown
+    assert "guessed 133/136" in shown
     assert run(["trace", "show", "abab", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert len(document["spans"]) == 3
