@@ -1,6 +1,7 @@
 """``lanai models profile``: what each matrix costs and buys at each number of bits."""
 
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, TextIO
 
 import click
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["profile"]
 
 PACKED = "packed:"
+INDENT = " " * 11
 
 
 @click.command()
@@ -39,9 +41,23 @@ PACKED = "packed:"
 @click.option("--chunks", type=click.IntRange(1), default=8, show_default=True, help="windows")
 @click.option("--window", type=click.IntRange(16), default=512, show_default=True, help="tokens")
 @click.option("--rounds", type=click.IntRange(1), default=7, show_default=True, help="of latency")
-@click.option("--threads", type=click.IntRange(1), help="default: device_threads of the settings")
-@click.option("--byte-pj", type=click.FloatRange(0), default=162.5, show_default=True)
-@click.option("--operation-pj", type=click.FloatRange(0), default=0.3, show_default=True)
+@click.option(
+    "--threads", type=click.IntRange(1, 256), help="default: device_threads of the settings"
+)
+@click.option(
+    "--byte-pj",
+    type=click.FloatRange(0),
+    default=162.5,
+    show_default=True,
+    help="picojoules of a byte from memory",
+)
+@click.option(
+    "--operation-pj",
+    type=click.FloatRange(0),
+    default=0.3,
+    show_default=True,
+    help="picojoules of a multiplication",
+)
 @click.option(
     "--plot",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -123,7 +139,9 @@ def _read(prose: TextIO) -> str:
     try:
         return prose.read()
     except UnicodeDecodeError:
-        raise UsageError(f"{Path(prose.name).name} is not UTF-8 text") from None
+        raise UsageError(
+            f"{Path(prose.name).name} is not UTF-8 text", hint="save it as UTF-8"
+        ) from None
 
 
 def _profiled(model: InstalledModel, base: InstalledModel, plan: "Plan") -> "Profile":
@@ -146,7 +164,9 @@ def _print(found: "Profile") -> None:
         bits, offsets = found.allocation.chosen.get(tensor.name, (8, False))
         kinds.setdefault(tensor.name.rpartition(".")[2], []).append(f"{bits}{'+' * offsets}")
     for kind, chosen in kinds.items():
-        click.echo(f"{kind:<10} {' '.join(chosen)}")
+        click.echo(
+            fill(" ".join(chosen), 79, initial_indent=f"{kind:<11}", subsequent_indent=INDENT)
+        )
     lines = {f"all {name}": totals for name, totals in found.uniform.items()}
     for name, totals in {**lines, "chosen": found.allocation.totals}.items():
         click.echo(

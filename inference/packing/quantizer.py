@@ -117,7 +117,7 @@ def _row_scale(weight: Tensor) -> Tensor:
 def _nearest(values: Tensor, palette: Tensor) -> Tensor:
     """Index of the nearest palette value; the palette ascends."""
     levels = palette.float()
-    return torch.bucketize(values, (levels[1:] + levels[:-1]) / 2)
+    return torch.bucketize(values.contiguous(), (levels[1:] + levels[:-1]) / 2)
 
 
 def _grid(
