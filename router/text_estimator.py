@@ -79,9 +79,12 @@ class _Heads:
     def fit(cls, rows: Floats32, grades: Floats) -> "_Heads":
         centre, base = rows.mean(axis=0), grades.mean(axis=0)
         plain = rows - centre
-        curvature = (plain.T @ plain).astype(np.float64)
-        curvature[np.diag_indices_from(curvature)] += PENALTY
-        weights = np.linalg.solve(curvature, plain.T.astype(np.float64) @ (grades - base))
+        across = plain.T.astype(np.float64)
+        # (XᵀX + λ)⁻¹Xᵀ = Xᵀ(XXᵀ + λ)⁻¹: the same weights, of the smaller system.
+        if len(rows) < rows.shape[1]:
+            weights = across @ _solved(plain @ plain.T, grades - base)
+        else:
+            weights = _solved(plain.T @ plain, across @ (grades - base))
         return cls(centre=centre, base=base, weights=weights)
 
     def chances(self, rows: Floats32) -> Chances:
@@ -89,6 +92,14 @@ class _Heads:
         moved = (rows - self.centre).astype(np.float64) @ self.weights
         device = self.base[0] + moved[:, 0]
         return device, self.base[1] + BELIEF * moved[:, 1]
+
+
+def _solved(products: Floats32, right: Floats) -> Floats:
+    """By the products of all pairs, with the penalty on the diagonal."""
+    curvature = products.astype(np.float64)
+    curvature[np.diag_indices_from(curvature)] += PENALTY
+    solved: Floats = np.linalg.solve(curvature, right).astype(np.float64, copy=False)
+    return solved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
