@@ -39,13 +39,16 @@ NAMES: Final = ("one", "two")
 
 
 @click.command()
-@click.option("--model", default="smollm2-135m-instruct", show_default=True)
+@click.option("--model", default="smollm2-135m-instruct", show_default=True, help="name or folder")
 @click.option("--rank", type=click.IntRange(1, 256), default=16, show_default=True)
 @click.option("--threads", type=click.IntRange(1), default=2, show_default=True)
-@click.option("--runs", type=click.IntRange(1), default=5, show_default=True)
-@click.option("--swaps", type=click.IntRange(1), default=60, show_default=True)
+@click.option("--runs", type=click.IntRange(1), default=5, show_default=True, help="of speed")
+@click.option("--swaps", type=click.IntRange(1), default=60, show_default=True, help="of each kind")
 def adapters(model: str, rank: int, threads: int, runs: int, swaps: int) -> None:
-    """Load, swap and run with adapters on all seven matrices. Prints JSON: medians."""
+    """Load, swap and run with adapters on all seven matrices. Prints JSON: medians.
+
+    swap_ms: how much later the first token comes behind another adapter than behind the same.
+    """
     set_openmp_here(threads)
     found = Catalog(Folders.standard().models).find(model)
     with tempfile.TemporaryDirectory() as folder:

@@ -62,11 +62,23 @@ class Row:
 
 
 @click.command()
-@click.option("--source", default="smollm2-135m-instruct-source", show_default=True)
-@click.option("--small", help="name or folder of the model packed at 3.5 bits")
-@click.option("--quality", help="name or folder of the model packed at 4.25 bits")
-@click.option("--cloud", default="gemma-3-270m", show_default=True)
-@click.option("--shots", type=click.IntRange(0, 50), multiple=True, default=(0,), show_default=True)
+@click.option(
+    "--source",
+    default="smollm2-135m-instruct-source",
+    show_default=True,
+    help="what the packed models were packed from",
+)
+@click.option("--small", help="the model packed at 3.5 bits, a name or folder; default: none")
+@click.option("--quality", help="the model packed at 4.25 bits, a name or folder; default: none")
+@click.option("--cloud", default="gemma-3-270m", show_default=True, help="the cloud model")
+@click.option(
+    "--shots",
+    type=click.IntRange(0, 50),
+    multiple=True,
+    default=(0,),
+    show_default=True,
+    help="examples before each question; several times: a row for each",
+)
 @click.option("--limit", type=click.IntRange(1), help="score the first N questions of each task")
 @click.option(
     "--task",
@@ -92,10 +104,11 @@ def scores(
     data: Path,
     as_json: bool,
 ) -> None:
-    """Score the source, the packed models and the cloud model on tasks with choices.
+    """Score source, packed and cloud models beside published figures, in one table.
 
-    With --shots N the first N questions of a task are examples before each of the others; give it
-    again for more. Figures of other harnesses differ in prompts and in which questions they ask.
+    HellaSwag, ARC, PIQA, BoolQ, OpenBookQA and WinoGrande, by likelihood. With --shots N the first
+    N questions of a task are examples before each of the others. Published are OpenELM, SmolLM2 and
+    Gemma 3; other harnesses differ in prompts and in which questions they ask.
     """
     catalog = Catalog(Folders.standard().models)
     roles = {"source": source, "small": small, "quality": quality, "cloud": cloud}

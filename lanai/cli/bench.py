@@ -15,4 +15,4 @@ class Measurements(Mounted):
 
 @click.group(cls=Measurements)
 def bench() -> None:
-    """Measure speed on this machine."""
+    """Measure speed, answers and costs on this machine."""
