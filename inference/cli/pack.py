@@ -42,7 +42,12 @@ SMALL: Final = 3.5
     is_flag=True,
     help="keep the 4-bit codes of a GGUF as they are: in seconds, and next to nothing is lost",
 )
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="folder of the packed model, which is not there yet",
+)
 @click.option(
     "--calibration",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
@@ -107,7 +112,7 @@ def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not a text file in UTF-8") from error
+        raise UsageError(f"{path} is not a text file in UTF-8", hint="save it as UTF-8") from error
 
 
 def _write(

@@ -30,7 +30,13 @@ LAST_ANSWER: Final = "\n\n"
 @click.command()
 @click.argument("data", type=click.File("r", encoding="utf-8", errors="strict"))
 @click.option("--base", required=True, help="model to adapt: a name or a path")
-@click.option("--longest", type=click.IntRange(16), default=512, help="tokens of an example")
+@click.option(
+    "--longest",
+    type=click.IntRange(16),
+    default=512,
+    show_default=True,
+    help="tokens of an example; a longer one is left out",
+)
 @click.option("--license", "license_", default="", help="of what the adapter was made of")
 @bounds
 def train(
@@ -84,4 +90,6 @@ def _lines(data: TextIO) -> list[str]:
     try:
         return data.read().split("\n")
     except UnicodeDecodeError:
-        raise UsageError(f"{Path(data.name).name} is not UTF-8 text") from None
+        raise UsageError(
+            f"{Path(data.name).name} is not UTF-8 text", hint="save it as UTF-8"
+        ) from None
