@@ -1,7 +1,7 @@
 """The default models are packed where they are pulled, of the installed sources."""
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,6 @@ from inference.formats.packed import PackedFile
 from inference.loading import open_weights
 from inference.matrix import GridMatrix
 from inference.packing.kept import kept_grid
-from lanai.errors import ChecksumMismatch
 from lanai.folders import Folders
 from lanai.settings import Settings
 
@@ -94,17 +93,3 @@ def test_a_default_model_comes_out_to_the_byte(folder: Path, kept: Kept, under: 
     ours = PackedFile.open(model.path / "model.safetensors").matrices[f"layers.{kept.down}.down"]
     assert (ours.dense_rows(0, kept.shape[0]) == kept_grid(down).dense(32).numpy()).all()
     assert (kept_grid(down).codes == down.codes).float().mean() > 0.9999
-
-
-def test_bytes_the_catalog_does_not_know_are_not_installed(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A machine that rounded otherwise would be told, and left without a model."""
-    (folder / DEVICE.source).symlink_to(installed_source(DEVICE))
-    known = load_entries()
-    other = {**known, DEVICE.name: replace(known[DEVICE.name], sha256="00" * 32)}
-    for module in ("catalog", "recipes"):
-        monkeypatch.setattr(f"inference.catalog.{module}.load_entries", lambda: other)
-    with pytest.raises(ChecksumMismatch):
-        Catalog(folder, wheels=no_network).pull(DEVICE.name)
-    assert [path.name for path in folder.iterdir()] == [DEVICE.source]

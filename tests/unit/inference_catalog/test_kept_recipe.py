@@ -11,13 +11,20 @@ from inference.catalog import Catalog
 from inference.catalog.entries import CatalogEntry
 from inference.catalog.kept import PackingFailure
 from inference.packing import __main__ as child
-from lanai.errors import DiskFull, ModelError, ModelFormatError
+from lanai.errors import ChecksumMismatch, DiskFull, ModelError, ModelFormatError
 
 FAILS = """
 import os, signal, sys
 print("1 3", flush=True)
 print("Traceback of a path", file=sys.stderr)
 {end}
+"""
+
+PACKS = """
+import sys
+from pathlib import Path
+print("1 1", flush=True)
+Path(sys.argv[2], "model.safetensors").write_bytes(b"as a machine would that rounded otherwise")
 """
 
 
@@ -65,6 +72,17 @@ def test_packing_that_fails_says_why(
     with pytest.raises(error, match=word) as caught:
         catalog.pull("tiny-kept")
     assert getattr(caught.value, "hint", None)
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.usefixtures("kept")
+def test_bytes_the_catalog_does_not_know_are_not_installed(
+    catalog: Catalog, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that rounded otherwise is told, and left without a model."""
+    packer(PACKS, tmp_path / "path", monkeypatch)
+    with pytest.raises(ChecksumMismatch):
+        catalog.pull("tiny-kept")
     assert list(folder.iterdir()) == []
 
 
