@@ -13,11 +13,15 @@ from pathlib import Path
 
 import ray
 from ray import serve
+from ray.serve.exceptions import RayServeException
+from ray.serve.schema import ApplicationStatus
 
 from cloud_node.supervisor import PREFIX, application, application_name
 from lanai.cli.output import complain
 
 NAMESPACE = "lanai"
+DEPLOYED = (ApplicationStatus.RUNNING, ApplicationStatus.UNHEALTHY)
+"""Ray brings an unhealthy one back by itself."""
 
 
 def main() -> None:
@@ -30,7 +34,7 @@ def main() -> None:
     )
     try:
         _supervise(options.sockets)
-    except (RuntimeError, TimeoutError, ray.exceptions.RayError) as error:
+    except (RuntimeError, TimeoutError, RayServeException, ray.exceptions.RayError) as error:
         complain(f"Ray did not deploy the supervisors ({type(error).__name__})")
         sys.exit(1)
     finally:
@@ -40,12 +44,15 @@ def main() -> None:
 def _supervise(sockets: Sequence[Path]) -> None:
     serve.start(proxy_location="Disabled")
     wanted = {application_name(socket): socket for socket in sockets}
-    present = {name for name in serve.status().applications if name.startswith(PREFIX)}
-    for name in sorted(present - wanted.keys()):
+    found = serve.status().applications
+    present = {name: app.status for name, app in found.items() if name.startswith(PREFIX)}
+    for name in sorted(present.keys() - wanted.keys()):
         serve.delete(name)
+    # One whose deployment failed or was cut short is deployed again.
     targets = [
         serve.RunTarget(target=application(wanted[name]), name=name, route_prefix=None)
-        for name in sorted(wanted.keys() - present)
+        for name in sorted(wanted)
+        if present.get(name) not in DEPLOYED
     ]
     if targets:
         serve.run_many(targets)

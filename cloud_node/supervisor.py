@@ -24,6 +24,9 @@ PREFIX = "lanai-"
 CLAIM_S = 60.0
 HEAL_S = 90.0
 DRAIN_S = 35.0
+CHECK_S = 5.0
+ANSWER_S = 4.0
+"""What a launcher has for a quick answer: less than Ray allows a check, and a busy host's worth."""
 POLL_S = 0.2
 WELL = (NodeState.RUNNING, NodeState.DRAINING)
 
@@ -34,7 +37,7 @@ class NodeSupervisor:
     async def __init__(self, socket: str) -> None:  # type: ignore[misc]  # Serve awaits it
         self._live = 0
         self._healing: asyncio.Task[LauncherStatus] | None = None
-        self._launcher = LauncherClient(socket=Path(socket), slow_s=HEAL_S)
+        self._launcher = LauncherClient(socket=Path(socket), quick_s=ANSWER_S, slow_s=HEAL_S)
         self._claim: Claim = await claim_launcher(Path(socket), within_s=CLAIM_S)
         try:
             await self._start()
@@ -111,7 +114,7 @@ def application(socket: Path) -> serve.Application:
         # A supervisor computes nothing: logical CPUs would only keep replicas apart.
         ray_actor_options={"num_cpus": 0},
         health_check_period_s=0.5,
-        health_check_timeout_s=5,
+        health_check_timeout_s=CHECK_S,
         graceful_shutdown_timeout_s=DRAIN_S + 10,
         graceful_shutdown_wait_loop_s=0.1,
         logging_config={"enable_access_log": False, "log_level": "ERROR"},
