@@ -27,7 +27,10 @@ _SAID = {
         "the adapter was made for another base model",
         "name the model it was made for: `lanai adapters add FOLDER --base MODEL`",
     ),
-    AdapterFault.RANK: ("the adapter's rank is none that is built here", "ranks: 1 to 256"),
+    AdapterFault.RANK: (
+        "the adapter's rank is none that is built here",
+        "ranks of 1 to 256 are, the same in settings and weights",
+    ),
     AdapterFault.SHAPE: (
         "the adapter's matrices do not have the shapes of this model's",
         "it was made for another base model",

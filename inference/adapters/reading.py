@@ -108,7 +108,7 @@ def _matrices(mapped: SafetensorsMap, config: DecoderConfig, settings: PeftSetti
             raise fault_error(AdapterFault.SHAPE, f"the base has no matrix {matrix!r}")
         rows, columns = shapes[matrix]
         rank, factors[matrix] = settings.of(_module(key))
-        _check_shape(mapped, key, (rank, columns) if half == "A" else (rows, rank))
+        _check_shape(mapped, key, columns if half == "A" else rows, rank, half == "A")
         _values(mapped, key)  # 4, 5
         halves.setdefault(matrix, {})[half] = key
         left -= {key, key + _SCALE}
@@ -162,13 +162,16 @@ def _module(key: str) -> str:
     return key.removeprefix("base_model.model.").rpartition(".lora_")[0]
 
 
-def _check_shape(mapped: SafetensorsMap, key: str, wanted: tuple[int, int]) -> None:
-    shape = mapped.tensors[key].shape
-    if shape != wanted:
-        raise fault_error(
-            AdapterFault.SHAPE,
-            f"{key[:100]} has shape {shape}, this model and the rank need {wanted}",
-        )
+def _check_shape(mapped: SafetensorsMap, key: str, size: int, rank: int, wide: bool) -> None:
+    """``size``: columns of the base's matrix, where ``wide``; else its rows."""
+    shape, wanted = mapped.tensors[key].shape, (rank, size) if wide else (size, rank)
+    if shape == wanted:
+        return
+    of_base = len(shape) == 2 and shape[1 if wide else 0] == size
+    raise fault_error(
+        AdapterFault.RANK if of_base else AdapterFault.SHAPE,
+        f"{key[:100]} has shape {shape}, this model and the settings' rank need {wanted}",
+    )
 
 
 def _values(mapped: SafetensorsMap, key: str) -> NDArray[np.float32]:

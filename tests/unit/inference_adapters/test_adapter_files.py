@@ -222,7 +222,7 @@ WRONG: dict[str, tuple[AdapterFault, Change]] = {
     "DoRA": (AdapterFault.UNSUPPORTED, lambda f: change(f, "adapter_config.json", use_dora=True)),
     "a bias": (AdapterFault.UNSUPPORTED, lambda f: change(f, "adapter_config.json", bias="all")),
     "a rank that the tensors do not have": (
-        AdapterFault.SHAPE,
+        AdapterFault.RANK,
         lambda f: change(f, "adapter_config.json", rank_pattern={"q_proj": 8}),
     ),
     "ranks by a pattern": (
@@ -262,7 +262,7 @@ WRONG: dict[str, tuple[AdapterFault, Change]] = {
         lambda f: change(f, "adapter_config.json", target_modules=["q_proj", "embed_tokens"]),
     ),
     "another rank than the tensors'": (
-        AdapterFault.SHAPE,
+        AdapterFault.RANK,
         lambda f: change(f, "adapter_config.json", r=5),
     ),
     "a digest of other weights": (
