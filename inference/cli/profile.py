@@ -173,13 +173,18 @@ def _print(found: "Profile") -> None:
             f"{name:<10} {totals.body_bits:5.2f} bits {totals.bytes / 1e6:6.1f} MB "
             f"{totals.latency_ms:7.3f} ms {totals.energy_mj:6.2f} mJ  loss +{totals.loss:.4f}"
         )
+    gain = found.gain
+    click.echo(
+        f"against 8 bits: {gain['latency_ms']:.3f} ms and {gain['energy_mj']:.2f} mJ a token less, "
+        f"perplexity × {gain['perplexity']:.4f}"
+    )
     if found.step_ms is not None:
         click.echo(f"a step of {found.name} as it is: {found.step_ms:.3f} ms")
     for name, error in found.cache.items():
         click.echo(
             f"cache, {name}: logits {100 * error.logit_error:.2f}%, divergence "
-            f"{error.divergence:.5f}, perplexity {error.perplexity:.4f} "
-            f"({error.perplexity_float:.4f} in float32)"
+            f"{error.divergence:.5f}, perplexity {error.perplexity:.3f} "
+            f"for {error.perplexity_float:.3f}"
         )
     for name, value in (found.perplexity or {}).items():
         click.echo(f"perplexity, {name}: {value:.3f}")

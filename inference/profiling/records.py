@@ -1,5 +1,6 @@
 """What a profile holds, and how it is written as JSON."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -121,12 +122,30 @@ class Profile:
     cache: Mapping[str, CacheError]
     perplexity: Mapping[str, float] | None
 
+    @property
+    def gain(self) -> dict[str, float]:
+        """What the allocation buys a token, against 8 bits in every matrix, and what it costs.
+
+        ``perplexity``: as a multiple of the source's, of the text where one was given, else by the
+        estimated loss; of plain rounding in either case.
+        """
+        ours, plain = self.allocation.totals, self.uniform["8"]
+        scored = self.perplexity
+        cost = scored["allocation_rounded"] / scored["source"] if scored else math.exp(ours.loss)
+        return {
+            "latency_ms": plain.latency_ms - ours.latency_ms,
+            "energy_mj": plain.energy_mj - ours.energy_mj,
+            "bytes": plain.bytes - ours.bytes,
+            "perplexity": cost,
+        }
+
     def to_json(self) -> dict[str, Any]:
         """For ``--json`` and the page."""
         value = asdict(self)
         value["tensors"] = [_tensor(each) for each in self.tensors]
         value["allocation"] = _allocation(self.allocation)
         value["frontier"] = [_allocation(each) for each in self.frontier]
+        value["gain"] = {key: _short(number) for key, number in self.gain.items()}
         return {"schema": "lanai.profile/1", **value}
 
 

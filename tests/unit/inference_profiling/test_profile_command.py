@@ -31,6 +31,8 @@ def test_a_source_is_profiled_without_a_packed_form(
     assert value["allocation"]["tensors"].keys() == {
         each["name"] for each in value["tensors"] if each["name"].startswith("layers.")
     }
+    assert value["gain"]["bytes"] > 0
+    assert value["gain"]["perplexity"] > 1
     assert tensor["held"] is None
     assert value["step_ms"] is None
     assert page.is_file()
