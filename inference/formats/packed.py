@@ -34,7 +34,7 @@ from inference.formats.packed_matrix import (
 from inference.formats.safetensors_map import SafetensorsMap, write_safetensors
 from lanai.errors import ModelFormatError, UnsupportedModel
 
-__all__ = ["WEIGHTS", "PackedFile", "Vector", "write_packed"]
+__all__ = ["WEIGHTS", "PackedFile", "Vector", "vocabulary_of", "write_packed"]
 
 WEIGHTS: Final = "model.safetensors"
 SCHEMA: Final = "lanai.packed/1"
@@ -82,6 +82,15 @@ class PackedFile:
             matrices=matrices,
             vectors=left,
         )
+
+
+def vocabulary_of(path: Path) -> int:
+    """Rows of the embeddings by the settings alone, before anything else is read or checked.
+
+    Raises ``ModelNotFound``, ``ModelFormatError`` or ``UnsupportedModel``.
+    """
+    described = _description(path, SafetensorsMap.open(path).metadata)
+    return config_from_json(described.get("decoder")).vocabulary
 
 
 def _description(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:

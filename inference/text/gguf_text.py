@@ -24,6 +24,8 @@ def read_gguf(path: Path) -> TextParts:
     file = GgufFile.open(path)
     source = file.text("tokenizer.chat_template")
     tokens = gguf_vocabulary(file, source)
+    embeddings = file.tensors.get("token_embd.weight")
+    tokens.check_rows(None if embeddings is None else embeddings.shape[0], path)
     names = file.strings(_KEY + "tokens")
     special = {name: _token_id(file, key, len(names)) for name, key in _SPECIAL.items()}
     spelled = {name: names[at] for name, at in special.items() if at is not None}

@@ -23,6 +23,8 @@ def read_huggingface(folder: Path) -> TextParts:
     settings = _optional(folder / "tokenizer_config.json")
     source = _template(folder, settings)
     tokens = _vocabulary(folder / "tokenizer.json", source)
+    rows = _optional(folder / "config.json").get("vocab_size")
+    tokens.check_rows(rows if type(rows) is int else None, folder)
     spelled = {name: text for name in _SPECIAL if (text := _spelling(settings.get(name)))}
     bos = tokens.tokenizer.token_to_id(spelled.get("bos_token", ""))
     return TextParts(
@@ -74,7 +76,10 @@ def _byte_level(path: Path, document: Mapping[str, Any]) -> bool:
         return True
     if "ByteFallback" in kinds or "Metaspace" in kinds:
         return False
-    raise UnsupportedModel(f"{path}: this kind of tokenizer is not built here")
+    raise UnsupportedModel(
+        f"{path}: this kind of tokenizer is not built here",
+        hint="built: byte-level BPE, and pieces with byte fallback",
+    )
 
 
 def _kinds(decoder: object) -> Iterator[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from inference.adapters.manifest import AdapterManifest, read_manifest
 from inference.formats import ModelFiles, locate
+from inference.formats.packed import vocabulary_of
 from inference.text.few_shot import STOP_STRINGS, render_few_shot
 from inference.text.gguf_text import read_gguf
 from inference.text.huggingface_text import read_huggingface
@@ -116,6 +117,6 @@ def _parts(files: ModelFiles) -> TextParts:
         case "gguf":
             return read_gguf(files.weights)
         case "packed":
-            return read_packed_text(files.folder)
+            return read_packed_text(files.folder, rows=vocabulary_of(files.weights))
         case "huggingface":
             return read_huggingface(files.weights)

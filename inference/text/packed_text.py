@@ -42,21 +42,25 @@ def write_packed_text(folder: Path, parts: TextParts) -> None:
     (folder / _TOKENIZER).write_text(tokens.tokenizer.to_str() + "\n", encoding="utf-8")
 
 
-def read_packed_text(folder: Path) -> TextParts:
-    """Raises ``ModelFormatError``."""
+def read_packed_text(folder: Path, *, rows: int | None = None) -> TextParts:
+    """``rows``: of the model's embeddings. Raises ``ModelFormatError``."""
     values = read_json(folder / _TEXT)
     if values.pop("schema", None) != SCHEMA:
         raise _damaged(folder / _TEXT, f"is not of schema {SCHEMA}")
     _check(folder / _TEXT, values)
     template = values["template"]
+    tokens = Vocabulary(
+        tokenizer=_tokenizer(folder / _TOKENIZER),
+        size=values["size"],
+        control=values["control"],
+        added=frozenset(values["added"]),
+        byte_level=values["byte_level"],
+    )
+    if tokens.tokenizer.id_to_token(tokens.size) is not None:
+        raise _damaged(folder / _TOKENIZER, f"is not the tokenizer of {_TEXT}")
+    tokens.check_rows(rows, folder)
     return TextParts(
-        tokens=Vocabulary(
-            tokenizer=_tokenizer(folder / _TOKENIZER),
-            size=values["size"],
-            control=values["control"],
-            added=frozenset(values["added"]),
-            byte_level=values["byte_level"],
-        ),
+        tokens=tokens,
         template=None if template is None else ChatTemplate(template, values["template_tokens"]),
         bos_id=values["bos_id"],
         stop_ids=frozenset(values["stop_ids"]),

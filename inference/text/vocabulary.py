@@ -4,12 +4,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from pathlib import Path
 
 from tokenizers import Tokenizer
 
 from inference.text.messages import Part
 from lanai.content import TokenIds
-from lanai.errors import UsageError
+from lanai.errors import ModelFormatError, UsageError
 
 __all__ = ["Vocabulary", "is_plain_text"]
 
@@ -43,6 +44,19 @@ class Vocabulary:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "silent", frozenset(self.control.values()))
+
+    def check_rows(self, rows: int | None, path: Path) -> None:
+        """Raises ``ModelFormatError`` when text can become tokens that a model of so many ``rows``
+        of embeddings does not have; ``None`` where nobody says. Control tokens at the end are not
+        counted: some tokenizers hold those of sister models that see or hear, too."""
+        reach = self.size
+        while reach - 1 in self.silent:
+            reach -= 1
+        if rows is not None and reach > rows:
+            raise ModelFormatError(
+                f"{path}: the tokenizer has {reach} tokens, the model knows {rows}",
+                hint="put the tokenizer there that the model was trained with",
+            )
 
     def same_tokens(self, other: "Vocabulary") -> bool:
         """Whether every id stands for the same token."""

@@ -178,6 +178,28 @@ def test_a_damaged_tokenizer_is_a_model_error(make_folder: Callable[..., Path]) 
         load_text_model(folder)
 
 
+def test_a_tokenizer_of_another_model_is_refused(make_folder: Callable[..., Path]) -> None:
+    """Tokens that text can become and the model lacks: an error. Control tokens at the end may be
+    more than the model has: sister models that see have those."""
+    folder = make_folder()
+    known = load_text_model(folder).vocabulary
+    control = id_of(folder, "<|bos|>")
+    assert control < known - 1
+    for rows, fits in ((known, True), (known + 50, True), (known - 1, False), (10, False)):
+        (folder / "config.json").write_text(json.dumps({"vocab_size": rows}))
+        if fits:
+            assert load_text_model(folder).vocabulary == known
+            continue
+        with pytest.raises(ModelFormatError, match=f"{known} tokens, the model knows {rows}") as it:
+            load_text_model(folder)
+        assert "tokenizer" in (it.value.hint or "")
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.add_special_tokens(["<image>"])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "config.json").write_text(json.dumps({"vocab_size": known}))
+    assert load_text_model(folder).vocabulary == known + 1
+
+
 def test_an_unknown_chat_form_is_unsupported(make_folder: Callable[..., Path]) -> None:
     """A form named by a newer version is not replaced by a guess."""
     folder = make_folder()
