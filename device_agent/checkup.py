@@ -76,6 +76,7 @@ def _checks(folders: Folders) -> list[Callable[[], Check]]:
         _python,
         lambda: _package("torch", "pip install lanai"),
         lambda: _package("grpcio", "pip install lanai"),
+        _kernels,
         lambda: _writable("models", folders.models),
         lambda: _writable("state", folders.state),
         lambda: _writable("config", folders.config),
@@ -104,6 +105,19 @@ def _package(name: str, hint: str) -> Check:
         return Check(name=name, ok=True, reason=version(name))
     except PackageNotFoundError:
         return Check(name=name, ok=False, reason="not installed", hint=hint)
+
+
+def _kernels() -> Check:
+    """They are compiled where the package is installed, if there is a compiler."""
+    from inference.kernels import load_kernels
+
+    found = load_kernels()
+    return Check(
+        name="kernels",
+        ok=found is not None,
+        reason="none: packed models run in torch" if found is None else f"compiled, {found.isa}",
+        hint="install a C++ compiler, then lanai again: many times as many tokens a second",
+    )
 
 
 def _writable(name: str, folder: Path) -> Check:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from inference.adapters.names import check_name
 from inference.engine import EngineInfo, GenerateOptions, Sampling
+from inference.refusals import no_token
 from inference.sampling import allowed_tokens
 from lanai.errors import ContextOverflow, UsageError
 
@@ -25,7 +26,9 @@ def check_prompt(
     try:
         prompt = np.asarray(ids, dtype=np.int64)
     except (TypeError, ValueError, OverflowError):
-        raise UsageError("token ids are not whole numbers") from None
+        raise UsageError(
+            "token ids are not whole numbers", hint="take those of the tokenizer"
+        ) from None
     _check_range(prompt, info)
     return prompt.astype("<i4")
 
@@ -49,33 +52,33 @@ def _check_room(count: int, options: GenerateOptions, info: EngineInfo) -> None:
             hint="shorten the prompt, or lower max_tokens",
         )
     if count == 0:
-        raise UsageError("the prompt is empty")
+        raise UsageError("the prompt is empty", hint="give at least one token")
 
 
 def _check_range(prompt: NDArray[np.signedinteger], info: EngineInfo) -> None:
     if prompt.min() < 0 or prompt.max() >= info.vocabulary:
-        raise UsageError(f"a token id is outside the vocabulary of {info.vocabulary}")
+        raise no_token(info.vocabulary)
 
 
 def check_options(options: GenerateOptions) -> None:
     """Raises ``UsageError`` naming the first option that makes no sense."""
     if options.max_tokens < 0:
-        raise UsageError("max_tokens is negative")
+        raise UsageError("max_tokens is negative", hint="0 or more")
     if len(options.stop_ids) > MAX_STOP_IDS:
-        raise UsageError(f"more than {MAX_STOP_IDS} stop ids")
+        raise UsageError(f"more than {MAX_STOP_IDS} stop ids", hint="name fewer")
     check_sampling(options.sampling)
 
 
 def check_sampling(sampling: Sampling) -> None:
     """Raises ``UsageError``: nothing is clamped silently."""
     if not (math.isfinite(sampling.temperature) and sampling.temperature >= 0):
-        raise UsageError("temperature is not a number of at least 0")
+        raise UsageError("temperature is not a number of at least 0", hint="0 is greedy")
     if not 0 < sampling.top_p <= 1:
-        raise UsageError("top_p is not in (0, 1]")
+        raise UsageError("top_p is not in (0, 1]", hint="1 leaves all tokens in")
     if sampling.top_k < 0:
-        raise UsageError("top_k is negative")
+        raise UsageError("top_k is negative", hint="0 leaves all tokens in")
     if sampling.seed is not None and not 0 <= sampling.seed < 1 << 64:
-        raise UsageError("seed is not an unsigned 64-bit number")
+        raise UsageError("seed is not an unsigned 64-bit number", hint="None draws one")
 
 
 def check_adapter(adapter: str | None, info: EngineInfo) -> None:

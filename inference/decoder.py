@@ -28,7 +28,7 @@ from inference.cache import Cache
 from inference.embedding import Embedding
 from inference.lifting import UNCHANGED, LayerLift, Lifts, lifted, lifts_of
 from inference.linear import Linear
-from lanai.errors import UsageError
+from inference.refusals import no_ids, no_such_cache, no_token
 
 __all__ = [
     "Adapted",
@@ -182,7 +182,7 @@ class Decoder:
     def new_cache(self, tokens: int) -> Cache:
         """An empty cache with room for ``tokens``; ``UsageError`` beyond the loaded context."""
         if not 0 < tokens <= self.context_tokens:
-            raise UsageError(f"a cache holds 1 to {self.context_tokens} tokens, not {tokens}")
+            raise no_such_cache(tokens, self.context_tokens)
         shapes = [(shape.kv_heads, shape.head_width) for shape in self.config.shapes]
         return Cache(shapes, tokens, self.dtype, self.device)
 
@@ -264,9 +264,9 @@ class Decoder:
 def check_ids(ids: Tensor, vocabulary: int) -> None:
     """Raises ``UsageError`` for anything but ids of tokens, int64, shape (n,), n ≥ 1."""
     if ids.dim() != 1 or ids.dtype != torch.int64 or not ids.numel():
-        raise UsageError("token ids are an int64 tensor of shape (n,), n at least 1")
+        raise no_ids()
     if int(ids.min()) < 0 or int(ids.max()) >= vocabulary:
-        raise UsageError("a token id lies outside the model's vocabulary")
+        raise no_token(vocabulary)
 
 
 def silu(x: Tensor) -> Tensor:

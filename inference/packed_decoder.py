@@ -25,6 +25,7 @@ from inference.kernels import structures
 from inference.kernels.adapter_plan import AdapterPlan, Lifting
 from inference.kernels.binding import Kernels, aligned
 from inference.kernels.plan import PlanBuilder, runs_compiled
+from inference.refusals import no_ids, no_such_cache, no_token
 from lanai.errors import EngineError, LanaiError, UsageError
 
 __all__ = ["PackedCache", "PackedDecoder", "runs_compiled"]
@@ -107,7 +108,7 @@ class PackedDecoder:
     def new_cache(self, tokens: int) -> PackedCache:
         """An empty cache with room for ``tokens``; ``UsageError`` beyond the loaded context."""
         if not 0 < tokens <= self.context_tokens:
-            raise UsageError(f"a cache holds 1 to {self.context_tokens} tokens, not {tokens}")
+            raise no_such_cache(tokens, self.context_tokens)
         return PackedCache(self.config, tokens, self._wipe)
 
     def adapted(self, adapter: Adapter) -> AdapterPlan:
@@ -166,7 +167,7 @@ class PackedDecoder:
             address + 4 * rows * vocabulary,
         )
         if failed:
-            raise _refused(failed)
+            raise self._refused(failed)
         cache.length += count
         return out[: rows * vocabulary].reshape(rows, vocabulary), out[rows * vocabulary :]
 
@@ -191,7 +192,9 @@ class PackedDecoder:
         ids = _checked(ids)
         count, vocabulary, width = len(ids), self.config.vocabulary, self.config.width
         if len(caches) != count or len({id(cache) for cache in caches}) != count:
-            raise UsageError("each token of a step has a cache of its own")
+            raise UsageError(
+                "each token of a step has a cache of its own", hint="new_cache for each"
+            )
         for cache in caches:
             cache.reserve(1)
             cache.structure.length = cache.length
@@ -208,13 +211,19 @@ class PackedDecoder:
             hidden.ctypes.data,
         )
         if failed:
-            raise _refused(failed)
+            raise self._refused(failed)
         for cache in caches:
             cache.length += 1
         return [(logits[row : row + 1], hidden[row]) for row in range(count)]
 
     def _adapters(self, adapter: AdapterPlan | None) -> structures.Adapters | None:
         return self.lifting.argument(self._always if adapter is None else (*self._always, adapter))
+
+    def _refused(self, code: int) -> LanaiError:
+        """The kernels look at every id anyway; nothing else of a step can be wrong here."""
+        if code == structures.BAD_ARGUMENT:
+            return no_token(self.config.vocabulary)
+        return EngineError("the kernels refused a step", hint="start the engine again")
 
     def _wipe(self) -> None:
         """Overwrite what the last step left."""
@@ -224,12 +233,5 @@ class PackedDecoder:
 
 def _checked(ids: Ids) -> Ids:
     if ids.ndim != 1 or ids.dtype != np.int64 or not ids.size:
-        raise UsageError("token ids are int64, of shape (n,), n at least 1")
+        raise no_ids()
     return np.ascontiguousarray(ids)
-
-
-def _refused(code: int) -> LanaiError:
-    """The kernels look at every id anyway; nothing else of a step can be wrong here."""
-    if code == structures.BAD_ARGUMENT:
-        return UsageError("a token id lies outside the model's vocabulary")
-    return EngineError("the kernels refused a step")

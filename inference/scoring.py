@@ -96,7 +96,7 @@ def perplexity(
     """Of the first ``chunks`` windows of ``ids``. Raises ``UsageError`` when there are fewer."""
     step = window if bos_id is None else window - 1
     if window < 4 or window % 2:
-        raise UsageError("the window is an even number of at least 4 tokens")
+        raise UsageError("the window is an even number of at least 4 tokens", hint="--window 512")
     if len(ids) < step * chunks or chunks < 1:
         raise UsageError(
             f"the text has {len(ids)} tokens, {chunks} windows of {window} need {step * chunks}",
@@ -160,7 +160,10 @@ def prepare(
 ) -> list[tuple[list[Choice], int]]:
     """Ids of every question but the first ``shots``, which become the examples before each."""
     if not 0 <= shots < len(questions):
-        raise UsageError(f"{len(questions)} questions leave none to score after {shots} shots")
+        raise UsageError(
+            f"{len(questions)} questions leave none to score after {shots} shots",
+            hint="fewer --shots, or more questions",
+        )
     examples = "".join("".join(q.choices[q.gold]) + "\n\n" for q in questions[:shots])
     lead = () if text.bos_id is None else (text.bos_id,)
     return [

@@ -28,12 +28,14 @@ from lanai.settings import Settings
 if TYPE_CHECKING:
     from inference.decoder import LanguageModel
 
-__all__ = ["device"]
+__all__ = ["device", "path_of"]
 
 
 @click.command()
 @click.option("--model", "name", help="default: the device model of the settings")
-@click.option("--threads", type=click.IntRange(1), help="default: device_threads of the settings")
+@click.option(
+    "--threads", type=click.IntRange(1, 256), help="default: device_threads of the settings"
+)
 @click.option("--against", type=click.Choice(["llama.cpp"]), help="measure a peer in turns")
 @click.option(
     "--against-file",
@@ -111,7 +113,7 @@ def _measure(model: InstalledModel, threads: int, plan: Plan, peer: Path | None)
     row: dict[str, Any] = {
         "name": model.name,
         "threads": threads,
-        "path": _path_of(decoder),
+        "path": path_of(decoder, packed=model.format == "packed"),
         **rates["ours"],
         "bandwidth_gb_s": bandwidth,
         "bandwidth_share": round(used / bandwidth, 3),
@@ -132,10 +134,13 @@ def _measure(model: InstalledModel, threads: int, plan: Plan, peer: Path | None)
     return row
 
 
-def _path_of(decoder: "LanguageModel") -> str:
-    """What computes: the kernels with their instruction set, or torch."""
-    isa = getattr(decoder, "isa", None)
-    return f"kernels, {isa}" if isa else "torch"
+def path_of(decoder: "LanguageModel", *, packed: bool) -> str:
+    """What computes: the kernels with their instruction set, or torch, and why."""
+    from inference.kernels import load_kernels
+
+    if (isa := getattr(decoder, "isa", None)) is not None:
+        return f"kernels, {isa}"
+    return "torch, for want of compiled kernels" if packed and not load_kernels() else "torch"
 
 
 def _print(row: dict[str, Any]) -> None:

@@ -118,7 +118,9 @@ def _read(source: TextIO) -> str:
     try:
         return source.read()
     except UnicodeDecodeError:
-        raise UsageError(f"{Path(source.name).name} is not UTF-8 text") from None
+        raise UsageError(
+            f"{Path(source.name).name} is not UTF-8 text", hint="save it as UTF-8"
+        ) from None
 
 
 def _lines(source: TextIO) -> Iterator[str]:

@@ -12,6 +12,7 @@ __all__ = ["ModelFiles", "is_plain_name", "locate", "parse_json", "read_json", "
 
 _MAX_JSON_BYTES = 64 << 20
 _SCHEMA = "lanai.model/1"
+_PULL_AGAIN = "remove the model and pull it again"
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -64,11 +65,13 @@ def _installed(folder: Path) -> ModelFiles:
     if manifest.get("schema") != _SCHEMA:
         raise ModelFormatError(
             f"{folder / 'lanai.json'} is not of schema {_SCHEMA}",
-            hint="remove the model and pull it again",
+            hint=_PULL_AGAIN,
         )
     chat_form = manifest.get("chat_form")
     if chat_form is not None and not isinstance(chat_form, str):
-        raise ModelFormatError(f"{folder / 'lanai.json'}: chat_form is not a name or null")
+        raise ModelFormatError(
+            f"{folder / 'lanai.json'}: chat_form is not a name or null", hint=_PULL_AGAIN
+        )
     adapter = _adapter(folder, manifest.get("adapter"))
     match manifest.get("format"):
         case "gguf" | "packed" as kind:
@@ -98,7 +101,7 @@ def _adapter(folder: Path, name: object) -> Path | None:
     if not is_plain_name(name) or not (folder / name).is_dir():
         raise ModelFormatError(
             f"{folder} lacks the adapter its lanai.json names",
-            hint="remove the model and pull it again",
+            hint=_PULL_AGAIN,
         )
     return folder / name
 
@@ -108,9 +111,7 @@ def _named_file(folder: Path, name: object) -> Path:
     if not is_plain_name(name):
         raise ModelFormatError(f"{folder / 'lanai.json'}: file is not a plain file name")
     if not (folder / name).is_file():
-        raise ModelFormatError(
-            f"{folder} lacks its weight file {name}", hint="remove the model and pull it again"
-        )
+        raise ModelFormatError(f"{folder} lacks its weight file {name}", hint=_PULL_AGAIN)
     return folder / name
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.kernels import structures
-from lanai.errors import EngineError
+from lanai.errors import EngineError, UsageError
 
 __all__ = ["ISAS", "Kernels", "Pool", "aligned", "load_kernels"]
 
@@ -21,12 +21,22 @@ _MODULE: Final = "inference.kernels._native"
 class Pool:
     """Threads of the kernels' own; they sleep between tokens. The caller counts as one."""
 
+    handle: int | None = None
+
     def __init__(self, library: ctypes.CDLL, threads: int) -> None:
+        """Raises ``UsageError`` for no such number, ``EngineError`` when there are no more."""
+        if not 1 <= threads <= structures.MOST_THREADS:
+            raise UsageError(
+                f"the kernels run on 1 to {structures.MOST_THREADS} threads, not on {threads}",
+                hint="as many as the processor has cores, or fewer",
+            )
         self._library = library
-        self.threads = max(1, threads)
-        self.handle: int | None = library.lanai_pool_new(self.threads)
+        self.threads = threads
+        self.handle = library.lanai_pool_new(threads)
         if not self.handle:
-            raise EngineError("the threads of the kernels could not be started")
+            raise EngineError(
+                f"{threads} threads of the kernels could not be started", hint="ask for fewer"
+            )
 
     def close(self) -> None:
         """Ends the threads. Idempotent."""

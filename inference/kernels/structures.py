@@ -8,6 +8,7 @@ __all__ = [
     "BAD_ARGUMENT",
     "MOST_ADAPTERS",
     "MOST_PRODUCTS",
+    "MOST_THREADS",
     "TABLE_BYTES",
     "AdapterLayer",
     "Adapters",
@@ -23,6 +24,7 @@ ABI: Final = 4
 BAD_ARGUMENT: Final = 1  # of enum lanai_error
 MOST_ADAPTERS: Final = 2
 MOST_PRODUCTS: Final = 3
+MOST_THREADS: Final = 256
 TABLE_BYTES: Final = 576
 
 _Pointer = ctypes.c_void_p

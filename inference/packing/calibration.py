@@ -63,5 +63,5 @@ def second_moments(pieces: Iterable[Tensor]) -> Tensor:
         total = product if total is None else total.add_(product)
         count += piece.shape[0]
     if total is None:
-        raise UsageError("there is nothing to calibrate with")
+        raise UsageError("there is nothing to calibrate with", hint="give a longer text")
     return total / count

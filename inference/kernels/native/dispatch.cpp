@@ -107,8 +107,13 @@ int lanai_step(const lanai_plan *plan, const lanai_adapters *adapters, lanai_cac
 }
 
 size_t lanai_product_bytes(const lanai_matrix *matrix, int group, int n, int threads) {
-  return lanai_kernels_portable() ? kernels(lanai_best_isa())->product_bytes(matrix, group, n, threads)
-                                  : 0;
+  size_t most = 0;
+  for (int isa = LANAI_PORTABLE; isa <= LANAI_AVX512; isa++)
+    if (const lanai_kernels *of = kernels(isa)) {
+      size_t bytes = of->product_bytes(matrix, group, n, threads);
+      most = most < bytes ? bytes : most;
+    }
+  return most;
 }
 
 int lanai_product(int isa, void *pool, const lanai_matrix *matrix, int group, const float *x, int n,

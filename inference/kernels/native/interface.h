@@ -10,6 +10,7 @@
 #define LANAI_TABLE_BYTES 576 // what lanai_tables writes
 #define LANAI_MOST_ADAPTERS 2 // in one pass
 #define LANAI_MOST_PRODUCTS 3 // of one input
+#define LANAI_MOST_THREADS 256
 
 #ifdef __cplusplus
 #pragma GCC visibility push(default)
@@ -88,7 +89,7 @@ typedef struct {
 
 int lanai_abi(void);
 int lanai_best_isa(void);  // the best of lanai_isa this processor runs
-void *lanai_pool_new(int threads);
+void *lanai_pool_new(int threads);  // null for no such number, or no such many to be had
 void lanai_pool_free(void *pool);
 void lanai_tables(int bits, const int8_t *palette, uint8_t *out);
 size_t lanai_scratch_bytes(const lanai_plan *plan, int capacity, int threads);
@@ -104,7 +105,8 @@ int lanai_forward(const lanai_plan *plan, const lanai_adapters *adapters, lanai_
 int lanai_step(const lanai_plan *plan, const lanai_adapters *adapters, lanai_cache *const *caches,
                const int64_t *ids, int n, float *logits, float *hidden);
 
-// y = x W^T for tests and profiles: x [n][columns], y [n][rows]. work: lanai_product_bytes.
+// y = x W^T for tests and profiles: x [n][columns], y [n][rows]. work: lanai_product_bytes, which
+// are enough for every instruction set of this processor.
 size_t lanai_product_bytes(const lanai_matrix *matrix, int group, int n, int threads);
 int lanai_product(int isa, void *pool, const lanai_matrix *matrix, int group, const float *x, int n,
                   float *y, void *work);

@@ -8,6 +8,8 @@
 #include <new>
 #include <thread>
 
+#include "interface.h"
+
 namespace lanai {
 
 namespace {
@@ -31,19 +33,18 @@ inline uint32_t count_of(uint64_t ticket) { return ticket >> 16 & 0xffff; }
 
 class Pool {
  public:
-  explicit Pool(int threads) : threads_(threads < 1 ? 1 : threads > MOST ? MOST : threads) {
-    for (int worker = 1; worker < threads_; worker++)
-      workers_[worker] = std::thread([this, worker] { serve(worker); });
+  // 1 .. LANAI_MOST_THREADS
+  explicit Pool(int threads) : threads_(threads) {
+    try {
+      for (int worker = 1; worker < threads_; worker++)
+        workers_[worker] = std::thread([this, worker] { serve(worker); });
+    } catch (...) {  // the system gives no more: those that run must not be left
+      stop();
+      throw;
+    }
   }
 
-  ~Pool() {
-    {
-      std::lock_guard<std::mutex> held(mutex_);
-      stop_ = true;
-    }
-    wake_.notify_all();
-    for (int worker = 1; worker < threads_; worker++) workers_[worker].join();
-  }
+  ~Pool() { stop(); }
 
   int threads() const { return threads_; }
 
@@ -60,8 +61,17 @@ class Pool {
   }
 
  private:
-  static constexpr int MOST = 64;
   static constexpr int MOST_PIECES = 60000;
+
+  void stop() {
+    {
+      std::lock_guard<std::mutex> held(mutex_);
+      stop_ = true;
+    }
+    wake_.notify_all();
+    for (std::thread &worker : workers_)
+      if (worker.joinable()) worker.join();
+  }
 
   void share(Piece piece, void *context, int first, int count) {
     // Nobody can hold a piece of the last job here, so its description may be replaced.
@@ -129,10 +139,11 @@ class Pool {
   std::mutex mutex_;
   std::condition_variable wake_;
   bool stop_ = false;
-  std::thread workers_[MOST];
+  std::thread workers_[LANAI_MOST_THREADS];
 };
 
 Pool *pool_new(int threads) {
+  if (threads < 1 || threads > LANAI_MOST_THREADS) return nullptr;
   try {
     return new Pool(threads);
   } catch (...) {  // no thread or no memory: the caller is C

@@ -160,7 +160,19 @@ def test_doctor_is_well_when_the_device_answers(commands, capsys) -> None:
     assert document["device"]["ready"]
     assert not document["cloud"]["ready"]
     assert {"python", "torch", "traces", "ledger"} <= {c["name"] for c in document["checks"]}
+    (kernels,) = [check for check in document["checks"] if check["name"] == "kernels"]
+    assert kernels["ok"]
     assert len(bench.engine.seen) == 1
+
+
+def test_doctor_says_that_there_are_no_kernels(commands, monkeypatch, capsys) -> None:
+    """Torch runs instead: said, with what to do, and the device is ready all the same."""
+    commands()
+    monkeypatch.setattr("inference.kernels.load_kernels", lambda: None)
+    assert run(["doctor"]) == 0
+    said = capsys.readouterr().out
+    assert "fault kernels        none: packed models run in torch" in said
+    assert "hint: install a C++ compiler" in said
 
 
 def test_doctor_names_a_damaged_store(commands, home, capsys) -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from inference.adapters import Adapter, LowRank
 from inference.adapters.rounding import to_int8_rows
+from inference.formats.packed import GROUPS
 from inference.formats.packed_matrix import padded_columns
 from inference.kernels import Kernels
 from inference.kernels.adapter_plan import AdapterPlan
@@ -77,7 +78,7 @@ def bound(a: NDArray[np.float64], x: Floats, group: int) -> NDArray[np.float64]:
     columns=st.integers(1, 150),
     rank=st.integers(1, 70),
     count=st.integers(1, 19),
-    group=st.sampled_from((32, 64)),
+    group=st.sampled_from(GROUPS),
     alpha=st.sampled_from((0.5, 16.0)),
     threads=st.sampled_from((1, 2)),
     seed=st.integers(0, 1 << 16),

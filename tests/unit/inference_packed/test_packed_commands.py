@@ -4,10 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from click import BadParameter
+from safetensors.numpy import load_file, save_file
+from tokenizers import Tokenizer
 
-from inference.cli.device_bench import device
+from inference.cli.device_bench import device, path_of
 from inference.decoder import load_decoder
 from inference.packed_decoder import PackedDecoder
 from inference.testing import write_tiny_model
@@ -111,8 +115,45 @@ def test_a_damaged_packed_model_is_said_so(
     assert "damaged" in capsys.readouterr().err
 
 
+def test_a_tokenizer_of_another_model_is_said_so(
+    packed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Beside a packed model, and in its ``text.json``: one line and a hint, exit code 1."""
+    arguments = ["models", "perplexity", str(packed), "--text", text_file(tmp_path)]
+    tokenizer = Tokenizer.from_file(str(packed / "tokenizer.json"))
+    more = {f"more {number}": 259 + number for number in range(40)}
+    tokenizer.add_tokens(list(more))
+    own = (packed / "tokenizer.json").read_bytes()
+    tokenizer.save(str(packed / "tokenizer.json"))
+    assert run(arguments) == 1
+    assert "not the tokenizer of text.json" in capsys.readouterr().err
+    (packed / "tokenizer.json").write_bytes(own)
+    text = json.loads((packed / "text.json").read_text())
+    (packed / "text.json").write_text(json.dumps(text | {"size": 9000}))
+    assert run(arguments) == 1
+    said = capsys.readouterr().err
+    assert "9000 tokens, the model knows 288" in said
+    assert "hint: put the tokenizer there that the model was trained with" in said
+
+
+def test_a_source_with_a_weight_that_is_no_number_is_not_packed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """NaN in one matrix: one line that names it, a hint, exit code 1, and nothing is left."""
+    source = write_tiny_model(tmp_path / "noise")
+    tensors = load_file(source / "model.safetensors")
+    tensors["model.layers.1.mlp.down_proj.weight"][3, 5] = np.nan
+    save_file(tensors, source / "model.safetensors")
+    assert run(["models", "pack", str(source), "--out", str(tmp_path / "out")]) == 1
+    said = capsys.readouterr().err
+    assert "down_proj" in said
+    assert "hint:" in said
+    assert not (tmp_path / "out").exists()
+
+
 def test_without_kernels_torch_runs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nothing was compiled the same folder loads and gives about the same logits."""
+    """Where nothing was compiled the same folder loads and gives about the same logits; `lanai
+    bench device` says what computes, and why."""
     folder = tmp_path / "model"
     write_tiny_packed(folder, tiny_config())
     (folder / "lanai.json").write_text(
@@ -121,9 +162,13 @@ def test_without_kernels_torch_runs_it(tmp_path: Path, monkeypatch: pytest.Monke
     ids = torch.arange(30)
     with_kernels = load_decoder(folder, context_tokens=64)
     assert isinstance(with_kernels, PackedDecoder)
-    monkeypatch.setattr("inference.loading.load_kernels", lambda: None)
+    assert path_of(with_kernels, packed=True).startswith("kernels, ")
+    for place in ("inference.kernels", "inference.loading"):
+        monkeypatch.setattr(f"{place}.load_kernels", lambda: None)
     plain = load_decoder(folder, context_tokens=64)
     assert not isinstance(plain, PackedDecoder)
+    assert path_of(plain, packed=True) == "torch, for want of compiled kernels"
+    assert path_of(plain, packed=False) == "torch"
     one, other = (
         model.forward(ids, model.new_cache(64), all_logits=True).logits
         for model in (with_kernels, plain)
@@ -150,6 +195,13 @@ def test_bench_device_prints_the_agreed_keys(
         assert row[key] >= 0
     assert "rss_mb" in row
     assert row["large_pages_mb"] >= 0
+
+
+@pytest.mark.parametrize("threads", ["0", "-2", "257", "two"])
+def test_bench_device_takes_a_number_of_threads(threads: str) -> None:
+    """None, fewer and far too many are usage errors that name the range."""
+    with pytest.raises(BadParameter, match=r"range|integer"):
+        bench("--threads", threads)
 
 
 def test_bench_device_says_that_the_peer_is_missing(

@@ -1,6 +1,8 @@
 """The products: every instruction set this processor has, against plain numpy."""
 
 import ctypes
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -8,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from inference.formats.packed import GROUPS
 from inference.formats.packed_matrix import BITS, PackedMatrix, padded_columns
 from inference.kernels import Kernels, structures
 from inference.kernels.binding import ISAS, Pool, aligned
 from inference.testing.random_packed import random_matrix
+from lanai.errors import UsageError
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +78,7 @@ def bound(matrix: PackedMatrix, weight: NDArray[np.float32], x: NDArray[np.float
     columns=st.integers(1, 200),
     count=st.integers(1, 14),
     bits=st.sampled_from(BITS),
-    group=st.sampled_from((32, 64)),
+    group=st.sampled_from(GROUPS),
     offsets=st.booleans(),
     threads=st.sampled_from((1, 2, 3)),
     seed=st.integers(0, 1 << 16),
@@ -149,6 +153,38 @@ def test_the_threads_share_many_small_jobs(kernels: Kernels) -> None:
         assert (product(kernels, pool, kernels.isa, matrix, x) == first).all()
     pool.close()
     pool.close()
+
+
+@pytest.mark.parametrize("threads", [0, -1, 257, 1 << 40])
+def test_numbers_of_threads_that_cannot_be_are_refused(kernels: Kernels, threads: int) -> None:
+    """``UsageError`` with a hint; none is silently another number."""
+    with pytest.raises(UsageError, match=str(threads)) as caught:
+        kernels.pool(threads)
+    assert caught.value.hint
+    if abs(threads) < 1 << 31:
+        assert kernels.code.lanai_pool_new(threads) is None
+
+
+def test_threads_that_the_system_does_not_give_are_an_error() -> None:
+    """``EngineError``, and those that did start have ended: the process goes on."""
+    program = (
+        "import resource, threading\n"
+        "from inference.kernels import load_kernels\n"
+        "from lanai.errors import EngineError\n"
+        "kernels = load_kernels()\n"
+        "kernels.pool(2).close()\n"
+        "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+        "room = used + (64 << 20)\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (room, room))\n"
+        "try:\n"
+        "    kernels.pool(256)\n"
+        "except EngineError as error:\n"
+        "    print(error.hint, threading.active_count())\n"
+        "kernels.pool(2).close()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "ask for fewer 1\n"
 
 
 def test_reading_reads_every_word(kernels: Kernels, pools: dict[int, Pool]) -> None:

@@ -54,7 +54,8 @@ def build(folder: Path) -> Path:
 
 
 def test_the_kernels_are_clean(tmp_path: Path) -> None:
-    """Prompts, single tokens, ragged sizes on every instruction set: no finding."""
+    """Prompts, tokens, steps of several sequences, single products and changes of ragged sizes, on
+    every instruction set: no finding."""
     library = build(tmp_path)
     runtime = subprocess.run(
         [compiler(), "-print-file-name=libasan.so"], check=True, capture_output=True, text=True
