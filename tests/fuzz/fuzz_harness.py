@@ -13,6 +13,7 @@ import hashlib
 import importlib.util
 import io
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -53,7 +54,9 @@ def main(arguments: Sequence[str]) -> int:
         return USAGE
     asked.crashes.mkdir(parents=True, exist_ok=True)
     # 2.
-    failed = _in_processes(chosen, asked)
+    corpora = Path(tempfile.mkdtemp(prefix="lanai-fuzz-"))
+    failed = _in_processes(chosen, asked, corpora)
+    corpora.rmdir()
     print(f"{len(chosen)} targets, {asked.seconds} s each, {len(failed)} with a crash")
     return CRASHED if failed else 0
 
@@ -80,7 +83,9 @@ def _instrumented(registry: str) -> "tuple[Target, ...]":
     return targets
 
 
-def _in_processes(targets: "Sequence[Target]", asked: argparse.Namespace) -> list[str]:
+def _in_processes(
+    targets: "Sequence[Target]", asked: argparse.Namespace, corpora: Path
+) -> list[str]:
     """Names of the targets whose process did not end well."""
     waiting, running, failed = list(reversed(targets)), dict[int, str](), []
     while waiting or running:
@@ -88,58 +93,60 @@ def _in_processes(targets: "Sequence[Target]", asked: argparse.Namespace) -> lis
             target = waiting.pop()
             sys.stdout.flush()
             if (child := os.fork()) == 0:
-                _fuzz(target, asked)
+                _fuzz(target, asked, corpora / target.name)
             running[child] = target.name
         child, status = os.wait()
         name = running.pop(child)
+        # libFuzzer ends its process without a word to Python: what it leaves is ours to remove.
+        shutil.rmtree(corpora / name)
         if status != 0:
             failed.append(name)
             print(f"target {name}: ended with {os.waitstatus_to_exitcode(status)}", flush=True)
     return failed
 
 
-def _fuzz(target: "Target", asked: argparse.Namespace) -> NoReturn:
+def _fuzz(target: "Target", asked: argparse.Namespace, corpus: Path) -> NoReturn:
     """In a process of its own, which this ends."""
     import atheris
     from fuzz_mutations import mutated
     from fuzz_target import judge
 
     report = _only_reports(asked.crashes / f"{target.name}.log")
-    with tempfile.TemporaryDirectory(prefix="lanai-fuzz-") as corpus:
-        for number, seed in enumerate(target.seeds()):
-            (Path(corpus) / f"seed-{number}").write_bytes(seed)
+    corpus.mkdir()
+    for number, seed in enumerate(target.seeds()):
+        (corpus / f"seed-{number}").write_bytes(seed)
 
-        # 3.
-        def once(data: bytes) -> None:
-            try:
-                judge(target, data)
-            except BaseException:
-                _report(target.name, data, asked.crashes, report)
-                raise
+    # 3.
+    def once(data: bytes) -> None:
+        try:
+            judge(target, data)
+        except BaseException:
+            _report(target.name, data, asked.crashes, report)
+            raise
 
-        def change(data: bytes, max_size: int, seed: int) -> bytes:
-            random = Random(seed)
-            if random.random() < 0.5:
-                return atheris.Mutate(data, max_size)
-            return mutated(data, random)[:max_size] or b"\0"
+    def change(data: bytes, max_size: int, seed: int) -> bytes:
+        random = Random(seed)
+        if random.random() < 0.5:
+            return atheris.Mutate(data, max_size)
+        return mutated(data, random)[:max_size] or b"\0"
 
-        atheris.Setup(
-            [
-                "fuzz",
-                f"-max_total_time={asked.seconds}",
-                f"-runs={asked.runs}",
-                f"-max_len={MAX_INPUT_BYTES}",
-                f"-rss_limit_mb={MAX_MEMORY_MB}",
-                f"-malloc_limit_mb={MAX_ALLOCATION_MB}",
-                f"-timeout={SLOW_INPUT_S}",
-                f"-artifact_prefix={asked.crashes}/{target.name}-",
-                "-len_control=0",
-                corpus,
-            ],
-            once,
-            custom_mutator=change,
-        )
-        atheris.Fuzz()
+    atheris.Setup(
+        [
+            "fuzz",
+            f"-max_total_time={asked.seconds}",
+            f"-runs={asked.runs}",
+            f"-max_len={MAX_INPUT_BYTES}",
+            f"-rss_limit_mb={MAX_MEMORY_MB}",
+            f"-malloc_limit_mb={MAX_ALLOCATION_MB}",
+            f"-timeout={SLOW_INPUT_S}",
+            f"-artifact_prefix={asked.crashes}/{target.name}-",
+            "-len_control=0",
+            str(corpus),
+        ],
+        once,
+        custom_mutator=change,
+    )
+    atheris.Fuzz()
 
 
 def _only_reports(log: Path) -> TextIO:
