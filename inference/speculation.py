@@ -20,7 +20,8 @@ FIRST_CREDIT: Final = 1.5
 INTEREST: Final = 0.02
 MOST_CREDIT: Final = 4.0
 FIRST_SLOPE: Final = 0.4
-CHEAPEST, DEAREST = 0.05, 1.0
+CHEAPEST: Final = 0.05
+DEAREST: Final = 1.0
 MEMORY: Final = 1 / 8
 PLAIN_FIRST: Final = 3
 """Passes of one row before a model that drafts is asked: it has to be cheap beside them."""
