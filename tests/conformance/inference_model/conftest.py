@@ -2,10 +2,13 @@
 
 import itertools
 import json
+import os
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from lanai.folders import Folders
 
@@ -31,6 +34,22 @@ PECULIAR = [
     "https://example.org/a?b=c&d=%20#e user@example.org C:\\path\\file",
     "aaaaaaaaaaaaaaaaaaaaaaaa!!!!!!!!!!!!========----____~~~~",
 ]
+
+
+def all_processors() -> None:
+    """Nothing else of the tests runs beside these, unless several workers do."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        torch.set_num_threads(len(os.sched_getaffinity(0)))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _all_processors_to_load() -> None:
+    all_processors()
+
+
+@pytest.fixture(autouse=True)
+def _all_processors(_all_processors_to_load: None) -> None:
+    all_processors()
 
 
 def installed(name: str) -> Path:
@@ -67,3 +86,15 @@ def texts(data_folder: Path) -> list[str]:
     spelled = ["".join(pair) for pair in itertools.product(["a", " ", "\n", "9", "é"], repeat=3)]
     problems = [json.loads(line)["question"] for line in sums[:100]]
     return PECULIAR + lines[::40][:120] + problems + mixed + spelled
+
+
+@pytest.fixture(scope="session")
+def some_of(texts: list[str]) -> Callable[[int], list[str]]:
+    """So many of them: what is peculiar, and others of every kind."""
+    others = texts[len(PECULIAR) :]
+
+    def chosen(count: int) -> list[str]:
+        wanted = count - len(PECULIAR)
+        return PECULIAR + others[:: len(others) // wanted][:wanted]
+
+    return chosen
