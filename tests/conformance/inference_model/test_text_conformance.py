@@ -25,17 +25,30 @@ def gemma3_text(gemma3: Path) -> TextModel:
     return load_text_model(gemma3)
 
 
+@pytest.fixture(scope="module")
+def smollm2_theirs(smollm2: Path) -> Any:
+    theirs = read_by_transformers(smollm2)
+    # It overlooks the file's pre-tokenizer "smollm", which sets digits apart before words.
+    backend = theirs.backend_tokenizer
+    digits = pre_tokenizers.Digits(individual_digits=True)
+    backend.pre_tokenizer = pre_tokenizers.Sequence([digits, backend.pre_tokenizer])
+    return theirs
+
+
+@pytest.fixture(scope="module")
+def gemma3_theirs(gemma3: Path) -> Any:
+    return read_by_transformers(gemma3)
+
+
+def read_by_transformers(folder: Path) -> Any:
+    file = locate(folder).weights
+    return transformers.AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
+
+
 @pytest.fixture(scope="module", params=["smollm2", "gemma3"])
 def pair(request: pytest.FixtureRequest) -> tuple[TextModel, Callable[[str], list[int]]]:
     """Our text model, and the other's encoding of plain text."""
-    folder: Path = request.getfixturevalue(request.param)
-    file = locate(folder).weights
-    theirs: Any = transformers.AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
-    if request.param == "smollm2":
-        # It overlooks the file's pre-tokenizer "smollm", which sets digits apart before words.
-        backend = theirs.backend_tokenizer
-        digits = pre_tokenizers.Digits(individual_digits=True)
-        backend.pre_tokenizer = pre_tokenizers.Sequence([digits, backend.pre_tokenizer])
+    theirs = request.getfixturevalue(f"{request.param}_theirs")
     return request.getfixturevalue(f"{request.param}_text"), lambda text: theirs.encode(
         text, add_special_tokens=False, split_special_tokens=True
     )
@@ -67,12 +80,10 @@ def test_decoding_gives_the_text_back(
 
 
 def test_smollm2_prompts_equal_those_of_transformers(
-    smollm2: Path, smollm2_text: TextModel
+    smollm2_theirs: Any, smollm2_text: TextModel
 ) -> None:
     """The template of the file, with its default system message, gives the other's ids."""
-    file = locate(smollm2).weights
-    theirs: Any = transformers.AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
-    model = smollm2_text
+    theirs, model = smollm2_theirs, smollm2_text
     conversations = [
         [("user", "What is the capital of Australia?")],
         [("system", "Be brief."), ("user", " Hi \n")],
