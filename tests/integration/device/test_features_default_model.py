@@ -1,8 +1,11 @@
 """Features with the shipped device model, greedy, from the settings as apps do."""
 
+import pytest
 from pydantic import BaseModel
 
 from device_agent import AsyncAgent, features
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 NOTE = (
     "The pump in the cellar of house 14 broke on Tuesday. Maria called the plumber, who can come "

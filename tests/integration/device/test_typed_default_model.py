@@ -1,8 +1,11 @@
 """Typed answers and tools with the shipped device model, greedy, from the settings as apps do."""
 
+import pytest
 from pydantic import BaseModel
 
 from device_agent import AsyncAgent, Choices, Options, Regex
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 class Person(BaseModel):
