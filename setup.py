@@ -35,9 +35,12 @@ INTEL = {
     "kernels_avx2.cpp": AVX2,
     "kernels_avx512.cpp": [*AVX512, "-mfma", "-mprefer-vector-width=512"],
 }
+ARM = {"kernels_neon.cpp": ["-march=armv8.2-a+dotprod"]}
 EXTRA = {"kernels_portable.cpp": IN_ORDER}
 if platform.machine() in ("x86_64", "AMD64"):
     EXTRA |= INTEL
+elif platform.machine() in ("aarch64", "arm64"):
+    EXTRA |= ARM
 
 
 class BuildKernels(build_ext):

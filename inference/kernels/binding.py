@@ -2,6 +2,7 @@
 
 import ctypes
 import importlib.util
+import platform
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -14,7 +15,9 @@ from lanai.errors import EngineError, UsageError
 
 __all__ = ["ISAS", "Kernels", "Pool", "aligned", "load_kernels"]
 
-ISAS: Final = ("portable", "avx2", "avx512")
+_ARM: Final = platform.machine() in ("aarch64", "arm64")
+# By their numbers; what has one has those before it.
+ISAS: Final = ("portable", "neon") if _ARM else ("portable", "avx2", "avx512")
 _MODULE: Final = "inference.kernels._native"
 
 

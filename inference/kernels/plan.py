@@ -138,6 +138,7 @@ class PlanBuilder:
         return None if array is None else self._held(array)
 
     def _held(self, array: NDArray[Any]) -> int:
-        array = np.ascontiguousarray(array)
+        # A header of another length may leave numbers where they are not to be read from.
+        array = np.require(array, requirements=("C", "ALIGNED"))
         self._kept.append(array)
         return int(array.ctypes.data)

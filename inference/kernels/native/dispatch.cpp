@@ -1,6 +1,10 @@
 // The C interface: checks what can be checked, and hands over to the chosen instruction set.
 #include <atomic>
 
+#if defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
+
 #include "interface.h"
 #include "kernels.h"
 #include "pool.h"
@@ -15,6 +19,9 @@ bool runs(int isa) {
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
            __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi");
   if (isa == LANAI_AVX2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#elif defined(__aarch64__) && defined(__linux__)
+  constexpr unsigned long DOT_PRODUCTS = 1 << 20;  // HWCAP_ASIMDDP
+  if (isa == LANAI_NEON) return getauxval(AT_HWCAP) & DOT_PRODUCTS;
 #endif
   return isa == LANAI_PORTABLE;
 }
@@ -22,8 +29,12 @@ bool runs(int isa) {
 const lanai_kernels *kernels(int isa) {
   if (!runs(isa)) return nullptr;
   switch (isa) {
+#if defined(__aarch64__)
+    case LANAI_NEON: return lanai_kernels_neon();
+#else
     case LANAI_AVX512: return lanai_kernels_avx512();
     case LANAI_AVX2: return lanai_kernels_avx2();
+#endif
     case LANAI_PORTABLE: return lanai_kernels_portable();
     default: return nullptr;
   }
@@ -64,7 +75,7 @@ extern "C" {
 int lanai_abi(void) { return LANAI_KERNELS_ABI; }
 
 int lanai_best_isa(void) {
-  for (int isa = LANAI_AVX512; isa > LANAI_PORTABLE; isa--)
+  for (int isa = LANAI_LAST_ISA; isa > LANAI_PORTABLE; isa--)
     if (kernels(isa)) return isa;
   return LANAI_PORTABLE;
 }
@@ -108,7 +119,7 @@ int lanai_step(const lanai_plan *plan, const lanai_adapters *adapters, lanai_cac
 
 size_t lanai_product_bytes(const lanai_matrix *matrix, int group, int n, int threads) {
   size_t most = 0;
-  for (int isa = LANAI_PORTABLE; isa <= LANAI_AVX512; isa++)
+  for (int isa = LANAI_PORTABLE; isa <= LANAI_LAST_ISA; isa++)
     if (const lanai_kernels *of = kernels(isa)) {
       size_t bytes = of->product_bytes(matrix, group, n, threads);
       most = most < bytes ? bytes : most;

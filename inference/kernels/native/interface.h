@@ -17,7 +17,14 @@
 extern "C" {
 #endif
 
-enum lanai_isa { LANAI_PORTABLE = 0, LANAI_AVX2 = 1, LANAI_AVX512 = 2 };
+// From 0 up, for each family of processors: what has one has those before it.
+enum lanai_isa {
+  LANAI_PORTABLE = 0,
+  LANAI_AVX2 = 1,
+  LANAI_AVX512 = 2,
+  LANAI_NEON = 1,
+  LANAI_LAST_ISA = 2
+};
 enum lanai_error { LANAI_OK = 0, LANAI_BAD_ARGUMENT = 1, LANAI_CACHE_FULL = 2 };
 enum lanai_activation { LANAI_SILU = 0, LANAI_GELU_TANH = 1 };
 

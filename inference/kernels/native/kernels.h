@@ -16,3 +16,4 @@ struct lanai_kernels {
 const lanai_kernels *lanai_kernels_portable();
 const lanai_kernels *lanai_kernels_avx2();    // null where it was not compiled
 const lanai_kernels *lanai_kernels_avx512();
+const lanai_kernels *lanai_kernels_neon();
