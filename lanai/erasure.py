@@ -27,6 +27,8 @@ _FILL: Final = 0xA5
 _MADV_POPULATE_WRITE: Final = 23  # <linux/mman.h>
 _LOWEST_BIT: Final = bytes(value & 1 for value in range(256))  # mincore(2) leaves the others open
 PAGE: Final = resource.getpagesize()
+READY_BYTES: Final = 16 << 20
+"""Of a heap's freed pages so many are there again: a prompt takes half of it."""
 
 
 def overwrite_freed_memory() -> bool:
@@ -56,12 +58,13 @@ class FreedMemory:
         """Let the kernel wipe freed pages, and have empty ones in their places.
 
         Less than a page at a place is left of what was freed. The next to allocate is spared the
-        page faults: 2,000 for a prompt, of some microseconds each on a virtual machine.
+        page faults: 2,000 for a prompt, of some microseconds each on a virtual machine. What a
+        burst took beyond ``READY_BYTES`` is the system's again.
 
         1. Give whole freed pages back (malloc_trim(3)): the kernel wipes them.
         2. Grow the heap to where it ended.
-        3. Have the pages filled that went (``MADV_POPULATE_WRITE``, Linux 5.14; an older kernel
-           fills them when they are touched).
+        3. Have the first of the pages that went filled (``MADV_POPULATE_WRITE``, Linux 5.14; an
+           older kernel fills them when they are touched).
         """
         if self._library is None:
             return
@@ -74,9 +77,13 @@ class FreedMemory:
         # 3.
         after = self._resident()
         gone = int.from_bytes(before[: len(after)], "little") & ~int.from_bytes(after, "little")
+        left = READY_BYTES
         for run in re.finditer(b"\x01+", gone.to_bytes(len(after), "little")):
-            place, size = self._start + run.start() * PAGE, len(run[0]) * PAGE
+            place, size = self._start + run.start() * PAGE, min(len(run[0]) * PAGE, left)
             self._library.madvise(place, size, _MADV_POPULATE_WRITE)
+            left -= size
+            if not left:
+                break
 
     def _end(self) -> int:
         return self._library.sbrk(0) or 0 if self._library else 0

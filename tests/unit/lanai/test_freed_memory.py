@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from lanai.erasure import READY_BYTES
+
 PROGRAM = """
 import ctypes, json, re, resource, sys
 from pathlib import Path
@@ -14,7 +16,8 @@ from lanai.erasure import FreedMemory
 library = ctypes.CDLL(None)
 library.malloc.restype = ctypes.c_void_p
 library.malloc.argtypes = library.free.argtypes = [ctypes.c_size_t]
-MARK, COUNT, SIZE = bytes(byte ^ 0x5A for byte in b"freed, not forgotten"), 64, 64 * 1024
+MARK, SIZE = bytes(byte ^ 0x5A for byte in b"freed, not forgotten"), 64 * 1024
+COUNT = int(sys.argv[2])
 
 def places():
     return [library.malloc(SIZE) for _ in range(COUNT)]
@@ -24,6 +27,9 @@ def faults(blocks):
     for place in blocks:
         ctypes.memset(place, 1, SIZE)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 def held():
     marks = 0
@@ -36,6 +42,7 @@ def held():
     return marks
 
 freed = FreedMemory()
+at_first = resident()
 blocks = places()
 keeps = library.malloc(64)  # the heap goes on behind them
 for place in blocks:
@@ -47,16 +54,16 @@ if sys.argv[1] == "renew":
     freed.renew()
 else:
     library.malloc_trim(0)
-after = held()
-print(json.dumps([before, after, faults(places()[:-1])]))
+after, more = held(), resident() - at_first
+print(json.dumps([before, after, faults(places()[:-1]), more]))
 """
 
 
 @pytest.fixture
 def seen(request: pytest.FixtureRequest) -> list[int]:
-    """Marks before, marks after, page faults of the next to allocate as much."""
+    """Marks before, marks after, page faults of the next to allocate as much, bytes still held."""
     done = subprocess.run(
-        [sys.executable, "-P", "-c", PROGRAM, request.param],
+        [sys.executable, "-P", "-c", PROGRAM, *request.param],
         capture_output=True,
         text=True,
         check=True,
@@ -64,17 +71,25 @@ def seen(request: pytest.FixtureRequest) -> list[int]:
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("seen", ["renew"], indirect=True)
+@pytest.mark.parametrize("seen", [("renew", "64")], indirect=True)
 def test_freed_pages_are_wiped_and_there_again(seen: list[int]) -> None:
     """One block's worth of marks stays, the one not freed; the next to allocate faults rarely."""
-    before, after, faults = seen
+    before, after, faults, _ = seen
     assert before > 60 * after > 0
     assert faults < 100
 
 
-@pytest.mark.parametrize("seen", ["trim"], indirect=True)
+@pytest.mark.parametrize("seen", [("renew", "1024")], indirect=True)
+def test_what_a_burst_took_is_given_back(seen: list[int]) -> None:
+    """Of 64 MiB there are 16 again, and what reading them for the marks took."""
+    before, after, _, more = seen
+    assert before > 900 * after > 0
+    assert READY_BYTES <= more < 2 * READY_BYTES
+
+
+@pytest.mark.parametrize("seen", [("trim", "64")], indirect=True)
 def test_giving_them_back_alone_costs_the_next_its_faults(seen: list[int]) -> None:
     """The control: wiped as well, and a page fault for each page afterwards."""
-    before, after, faults = seen
+    before, after, faults, _ = seen
     assert before > 60 * after > 0
     assert faults > 500
