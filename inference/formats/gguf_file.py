@@ -44,6 +44,7 @@ _SCALARS: dict[int, "np.dtype[Any]"] = {
     11: np.dtype("<i8"),
     12: np.dtype("<f8"),
 }
+_PICKLES = (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")  # torch's are zipped
 _HINT = "the file is damaged: fetch the model again"
 
 
@@ -179,6 +180,11 @@ def _map(path: Path) -> mmap.mmap:
 
 def _preamble(cursor: _Cursor) -> tuple[int, int]:
     if cursor.data[:4] != b"GGUF":
+        if cursor.data[:2] in _PICKLES:
+            raise ModelFormatError(
+                f"{cursor.path} is a pickle, which runs code when it is read",
+                hint="convert the model to safetensors, or take a GGUF file of it",
+            )
         raise cursor.error("not a GGUF file")
     cursor.advance(4)
     version = cursor.u32()
