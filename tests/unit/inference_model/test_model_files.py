@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from inference.formats import locate
+from inference.formats.gguf_file import GgufFile
 from inference.formats.huggingface import HuggingFaceFolder
 from lanai.errors import ModelFormatError, ModelNotFound, UnsupportedModel
 
@@ -78,6 +79,16 @@ def test_pickles_are_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"\x80\x04.")
     with pytest.raises(ModelFormatError, match="pickles") as caught:
         HuggingFaceFolder.open(folder_with(tmp_path, config={}))
+    assert "safetensors" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("start", [b"\x80\x04.", b"PK\x03\x04"], ids=["plain", "torch's zip"])
+def test_a_pickle_named_itself_is_refused(tmp_path: Path, start: bytes) -> None:
+    """By its first bytes, whatever its name; they are all that is read of it."""
+    path = tmp_path / "model.gguf"
+    path.write_bytes(start + bytes(64))
+    with pytest.raises(ModelFormatError, match="pickle") as caught:
+        GgufFile.open(locate(path).weights)
     assert "safetensors" in (caught.value.hint or "")
 
 
