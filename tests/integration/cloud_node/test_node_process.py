@@ -12,6 +12,7 @@ from typing import Any
 
 import grpc
 import pytest
+import pytest_asyncio
 from node_processes import parents, seal, tree, workers
 
 from cloud_node.launcher_client import LauncherClient
@@ -29,6 +30,13 @@ async def start_launcher(site: Site, number: int = 0) -> tuple[Any, LauncherClie
     process, ready = await site.start("cloud_node.launcher", "--config", str(path))
     assert json.loads(ready)["address"] == config.socket
     return process, LauncherClient(socket=Path(config.socket))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def launcher(shared_site: Site) -> LauncherClient:
+    """One for tests that leave it with a node that runs, or that can be asked to."""
+    _, client = await start_launcher(shared_site)
+    return client
 
 
 async def say(socket: Path, line: bytes) -> dict[str, Any]:
@@ -173,16 +181,18 @@ async def test_the_launcher_knows_four_verbs_and_nothing_else(site: Site) -> Non
     assert not launcher.socket.exists()
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("name", ["front", "keyholder", "zygote", "engine"])
-async def test_a_piece_that_dies_is_brought_back(site: Site, name: str) -> None:
+async def test_a_piece_that_dies_is_brought_back(
+    shared_site: Site, launcher: LauncherClient, name: str
+) -> None:
     """After kill -9 of any piece the launcher starts it again, and a device is answered."""
-    _, launcher = await start_launcher(site)
     first = await launcher.start()
     os.kill(first.pieces[name], signal.SIGKILL)
 
     async def answered() -> bool:
         said = await launcher.status()
-        roster = await site.announced()
+        roster = await shared_site.announced()
         if said.pieces.get(name) in (None, first.pieces[name]) or said.node_id is None:
             return False
         node = roster.get(bytes.fromhex(said.node_id))
@@ -194,7 +204,7 @@ async def test_a_piece_that_dies_is_brought_back(site: Site, name: str) -> None:
             return False
         return frames[-1].HasField("final")
 
-    await site.until(answered)
+    await shared_site.until(answered)
     said = await launcher.status()
     others = {other for other in first.pieces if other != name}
     assert {other: said.pieces[other] for other in others} == {
@@ -219,9 +229,11 @@ async def test_the_engine_is_replaced_without_dropping_a_request(site: Site) -> 
             assert (frames[-1].HasField("final"), sealed.opener.finished) == (True, True)
 
 
-async def test_a_node_that_cannot_be_mended_gives_up(site: Site) -> None:
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_node_that_cannot_be_mended_gives_up(
+    shared_site: Site, launcher: LauncherClient
+) -> None:
     """A piece that ends again and again ends the tree: "died", until it is asked to start."""
-    _, launcher = await start_launcher(site)
     first = await launcher.start()
 
     async def died() -> bool:
@@ -231,21 +243,21 @@ async def test_a_node_that_cannot_be_mended_gives_up(site: Site) -> None:
                 os.kill(zygote, signal.SIGKILL)
         return said.state == "died"
 
-    await site.until(died)
+    await shared_site.until(died)
     second = await launcher.start()
     assert (second.state, second.node_id != first.node_id) == ("running", True)
 
 
-async def test_a_frozen_node_is_unresponsive(site: Site) -> None:
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_frozen_node_is_unresponsive(shared_site: Site, launcher: LauncherClient) -> None:
     """A stopped process (SIGSTOP) shows as unresponsive; a start replaces it."""
-    _, launcher = await start_launcher(site)
     first = await launcher.start()
     os.kill(first.pid or 0, signal.SIGSTOP)
 
     async def unresponsive() -> bool:
         return (await launcher.status()).state == "unresponsive"
 
-    await site.until(unresponsive)
+    await shared_site.until(unresponsive)
     second = await launcher.start()
     assert (second.state, second.pid != first.pid) == ("running", True)
     assert not set(first.pieces.values()) & parents().keys()
