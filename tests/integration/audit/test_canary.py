@@ -32,12 +32,21 @@ async def test_no_surface_of_a_cluster_holds_a_mark(audited_cluster) -> None:
 
 
 async def test_a_leak_is_found(audited_cluster, plant, tmp_path: Path) -> None:
-    """A process that keeps one prompt after its request is found, and named with what it keeps."""
+    """A process that keeps one prompt after its request is found, and named with what it keeps.
+
+    The report is JSON: `surfaces` with name, bytes and hits; the control's hits; why not clean.
+    """
     report = await canary(audited_cluster, requests=len(LOAD), below=tmp_path, plant=plant)
     [leak] = [surface for surface in report.surfaces if surface.hits]
     assert leak.name == "memory of planted"
     assert {place["mark"] for place in leak.places} == {"planted"}
     assert report.problems == [f"memory of planted: {leak.hits} hits"]
+    value = json.loads(json.dumps(report.to_json()))
+    assert (value["clean"], value["problems"]) == (False, report.problems)
+    assert value["positive_control_hits"] > 0
+    assert all(
+        {"name", "bytes_searched", "hits"} <= surface.keys() for surface in value["surfaces"]
+    )
 
 
 async def test_requests_leave_no_processes_and_no_descriptors(audited_cluster) -> None:
@@ -72,16 +81,3 @@ def test_without_a_cluster_the_command_says_so(tmp_path: Path, command: str) -> 
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert "hint: `lanai cloud up` starts one" in done.stderr
-
-
-async def test_the_report_is_json_with_the_contracts_keys(
-    audited_cluster, plant, tmp_path: Path
-) -> None:
-    """`surfaces` with name, bytes and hits; the control's hits; why it is not clean."""
-    report = await canary(audited_cluster, requests=1, below=tmp_path, plant=plant)
-    value = json.loads(json.dumps(report.to_json()))
-    assert value["clean"] is False
-    assert value["positive_control_hits"] > 0
-    assert all(
-        {"name", "bytes_searched", "hits"} <= surface.keys() for surface in value["surfaces"]
-    )
