@@ -60,7 +60,11 @@ _BOUNDS: Final = (
         "--minutes", type=click.FloatRange(0), default=30.0, show_default=True, help="at most"
     ),
     click.option("--steps", type=click.IntRange(1), help="stop after so many, if sooner"),
-    click.option("--rate", type=click.FloatRange(0, 1, min_open=True), help="learning rate"),
+    click.option(
+        "--rate",
+        type=click.FloatRange(0, 1, min_open=True),
+        help="learning rate  [default: 0.0005 from examples, 0.0003 for recovery]",
+    ),
     click.option(
         "--tokens", type=click.IntRange(16), default=2048, show_default=True, help="of one batch"
     ),
@@ -173,5 +177,5 @@ def finish(
     else:
         click.echo(
             f"held out {facts['before']:.4f} before, {facts['held_out']:.4f} at step "
-            f"{facts['best_step']} of {facts['steps']}; {written.bytes / 1e6:.1f} MB"
+            f"{facts['best_step']} of {facts['steps']}, {unit}; {written.bytes / 1e6:.1f} MB"
         )
