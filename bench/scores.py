@@ -44,8 +44,8 @@ TASKS: Final = (
     "openbook_qa",
     "winogrande",
 )
-HEADS: Final = ("HellaSwag", "ARC-c", "ARC-e", "ARC", "PIQA", "BoolQ", "OBQA", "WinoGrande")
-COLUMNS: Final = (*TASKS[:3], "arc", *TASKS[3:])
+HEADS: Final = ("HellaSwag", "ARC-c", "ARC-e", "ARC", "PIQA", "BoolQ", "OBQA", "WinoGrande", "all")
+COLUMNS: Final = (*TASKS[:3], "arc", *TASKS[3:], "all")
 Questions = Sequence[tuple[list[scoring.Choice], int]]
 
 
@@ -72,6 +72,12 @@ class Row:
 @click.option("--quality", help="the model packed at 4.25 bits, a name or folder; default: none")
 @click.option("--cloud", default="gemma-3-270m", show_default=True, help="the cloud model")
 @click.option(
+    "--step",
+    "steps",
+    multiple=True,
+    help="a packed model on the way to one of them, name or folder; several times",
+)
+@click.option(
     "--shots",
     type=click.IntRange(0, 50),
     multiple=True,
@@ -97,6 +103,7 @@ def scores(
     small: str | None,
     quality: str | None,
     cloud: str,
+    steps: tuple[str, ...],
     shots: tuple[int, ...],
     limit: int | None,
     tasks: tuple[str, ...],
@@ -111,14 +118,16 @@ def scores(
     Gemma 3; other harnesses differ in prompts and in which questions they ask.
     """
     catalog = Catalog(Folders.standard().models)
-    roles = {"source": source, "small": small, "quality": quality, "cloud": cloud}
-    models = {role: catalog.find(name) for role, name in roles.items() if name}
+    on_the_way = [("step", name) for name in steps]
+    packed = [("small", small), ("quality", quality), ("cloud", cloud)]
+    roles = [("source", source), *on_the_way, *packed]
+    models = [(role, catalog.find(name)) for role, name in roles if name]
     asked = {task: _questions(data / "text" / f"{task}.jsonl") for task in dict.fromkeys(tasks)}
     threads = threads or Settings.load().settings.device_threads
     set_openmp_here(threads)
     rows = [
         row
-        for role, model in models.items()
+        for role, model in models
         for row in _rows(role, model, asked, sorted(set(shots)), limit, threads)
     ]
     if as_json:
@@ -178,6 +187,10 @@ def _share(right: Sequence[bool]) -> tuple[float, float, float]:
     return wilson(sum(right), len(right))
 
 
+def _whole(row: Row) -> list[bool]:
+    return [right for each in row.right.values() for right in each]
+
+
 def _against(row: Row, other: Row) -> tuple[float, float, float]:
     """3. Mean difference over questions, and its 95% interval (paired, normal)."""
     steps = [
@@ -203,8 +216,7 @@ def _facts(row: Row, rows: Sequence[Row]) -> dict[str, Any]:
         share, low, high = _share(right)
         interval = {"accuracy": round(share, 4), "ci": [round(low, 4), round(high, 4)]}
         facts["tasks"][task] = {**interval, "n": len(right)}
-    whole = [right for each in row.right.values() for right in each]
-    facts["all"] = [round(value, 4) for value in _share(whole)]
+    facts["all"] = [round(value, 4) for value in _share(_whole(row))]
     source = next((o for o in rows if o.role == "source" and o.shots == row.shots), row)
     if source is not row:
         facts["against_source"] = [round(value, 4) for value in _against(row, source)]
@@ -240,8 +252,9 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _cell(row: Row, column: str) -> str:
-    if column in row.right:
-        share, low, high = _share(row.right[column])
+    right = _whole(row) if column == "all" else row.right.get(column)
+    if right is not None:
+        share, low, high = _share(right)
         return f"{100 * share:.1f} ±{50 * (high - low):.1f}"
     parts = [row.right[part] for part in ("arc_challenge", "arc_easy") if part in row.right]
     if column == "arc" and len(parts) == 2:
