@@ -92,16 +92,17 @@ def test_a_full_cache_overflows_before_anything_is_written(gguf_model: Path) -> 
         torch.tensor([[1]]),
         torch.tensor([1.0]),
         torch.tensor([48]),
-        torch.tensor([-1]),
+        torch.tensor([57]),
+        torch.tensor([-7]),
     ],
-    ids=["none", "two dimensions", "floats", "too large", "negative"],
+    ids=["none", "two dimensions", "floats", "one behind the last", "too large", "negative"],
 )
 def test_ids_that_are_no_tokens_are_refused(gguf_model: Path, ids: torch.Tensor) -> None:
     """The error names the fault and not the ids."""
     decoder = load_decoder(gguf_model, context_tokens=16)
     with pytest.raises(UsageError) as caught:
         decoder.forward(ids, decoder.new_cache(8))
-    assert "48" not in str(caught.value)
+    assert "7" not in str(caught.value)
 
 
 def test_reprs_hide_numbers(gguf_model: Path) -> None:
