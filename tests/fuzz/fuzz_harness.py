@@ -98,7 +98,7 @@ def _in_processes(
         child, status = os.wait()
         name = running.pop(child)
         # libFuzzer ends its process without a word to Python: what it leaves is ours to remove.
-        shutil.rmtree(corpora / name)
+        shutil.rmtree(corpora / name, ignore_errors=True)
         if status != 0:
             failed.append(name)
             print(f"target {name}: ended with {os.waitstatus_to_exitcode(status)}", flush=True)
