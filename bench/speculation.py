@@ -79,7 +79,10 @@ def speculation(
     set_openmp_here(threads)
     runner, text = _load(found.path, threads), load_text_model(found.path)
     if guesser and not load_text_model(guesser.path).tokens.same_tokens(text.tokens):
-        raise UsageError(f"{guesser.name} has other tokens than {found.name}")
+        raise UsageError(
+            f"{guesser.name} has other tokens than {found.name}",
+            hint="--draft: a smaller model of the same family",
+        )
     drafts = None if guesser is None else _load(guesser.path, threads)
     options = GenerateOptions(
         max_tokens=new_tokens,
@@ -87,10 +90,10 @@ def speculation(
         sampling=Sampling(temperature=temperature, seed=1),
         speculation=True,
     )
+    pair = Pair(model=runner, drafts=drafts, options=options)
     rows: dict[str, Any] = {"model": found.name, "draft": guesser and guesser.name}
     rows |= {"threads": threads, "temperature": temperature}
     for name, prompts in SETS.items():
-        pair = Pair(model=runner, drafts=drafts, options=options)
         rows[name] = _measured(pair, [_ids(text, each) for each in prompts], runs)
     emit_json(rows)
 
