@@ -30,6 +30,9 @@ FEW: Final = 8
 class Draft(Protocol):
     """One request's source of guesses."""
 
+    free: bool
+    """Whether a guess costs next to nothing, so that it can be made only to be watched."""
+
     def ready(self, ids: Ids) -> bool:
         """Whether a guess is a matter of moments; where not, a piece of ``ids`` is read instead."""
 
@@ -42,6 +45,8 @@ class Draft(Protocol):
 
 class PromptLookup:
     """A ``Draft`` that copies: it holds nothing of its own."""
+
+    free = True
 
     def ready(self, ids: Ids) -> bool:
         return True
@@ -56,6 +61,8 @@ class PromptLookup:
 
 class DraftModel:
     """A ``Draft`` that asks a smaller model for its likeliest token, one after the other."""
+
+    free = False
 
     def __init__(self, slot: RewindingSlot, *, room: int) -> None:
         """``slot``: of the smaller model, with ``room`` for prompt and answer; ours from now on."""

@@ -16,8 +16,11 @@ from inference.drafting import Draft, Ids, PromptLookup
 
 __all__ = ["Purse", "Speculation"]
 
-FIRST_CREDIT: Final = 1.5
-INTEREST: Final = 0.02
+FIRST_CREDIT: Final = 0.5
+WATCHED: Final = 0.25
+"""What a right guess earns that nobody paid for: far less than the pass it would have saved."""
+FIRST_DRAFT_CREDIT: Final = 1.5
+"""Of a model that drafts, which is never watched: to ask it costs time."""
 MOST_CREDIT: Final = 4.0
 FIRST_SLOPE: Final = 0.4
 CHEAPEST: Final = 0.05
@@ -30,26 +33,25 @@ PLAIN_FIRST: Final = 3
 class Purse:
     """What guessing may still lose, in passes of one row.
 
-    It starts with a pass and a half and gets a fiftieth of one for each token, so that an answer
-    with nothing to copy takes at most about two in a hundred longer; a kept guess earns the pass it
-    saved. What a row more costs is measured as the answer grows.
+    An answer with nothing to copy takes at most the first credit longer. A kept guess earns the
+    pass it saved. While there is too little credit for a row, guesses are only watched; those that
+    would have been kept earn a part of it. What a row more costs is measured as the answer grows.
     """
 
     def __init__(
-        self, *, interest: float = INTEREST, plain_first: int = 0, dearest: float = DEAREST
+        self, credit: float = FIRST_CREDIT, *, plain_first: int = 0, dearest: float = DEAREST
     ) -> None:
         """``plain_first``: passes to know before any guess; ``dearest``: most that a row costs."""
-        self.credit = FIRST_CREDIT
+        self.credit = credit
         self.slope = FIRST_SLOPE
         """Of a row more, in passes of one row."""
-        self._interest = interest
         self._wanted = plain_first
         self._dearest = dearest
         self._pass_s = 0.0
 
-    def affords(self, rows: int) -> bool:
-        """Whether a pass of ``rows`` may be wholly wasted."""
-        return self._wanted <= 0 and self.credit >= self.slope * (rows - 1)
+    def affords(self) -> int:
+        """Rows of a guess that may be wholly wasted."""
+        return 0 if self._wanted > 0 else max(0, int(self.credit / self.slope))
 
     def plain(self, seconds: float) -> None:
         """A pass of one row took so long."""
@@ -66,9 +68,13 @@ class Purse:
         self.credit -= slope * (rows - 1)
         self.slope += MEMORY * (slope - self.slope)
 
-    def token(self, *, kept: bool) -> None:
-        """The answer has a token more; ``kept``: it had been guessed, for this purse."""
-        self.credit = min(MOST_CREDIT, self.credit + self._interest + kept)
+    def kept(self) -> None:
+        """A token that was guessed for this purse is one of the answer."""
+        self.credit = min(MOST_CREDIT, self.credit + 1)
+
+    def watched(self) -> None:
+        """The same of a guess that was not run."""
+        self.credit = min(MOST_CREDIT, self.credit + WATCHED)
 
 
 class Speculation:
@@ -86,12 +92,13 @@ class Speculation:
         self._ids[: prompt.size] = prompt
         self._length = prompt.size
         self._guess = np.zeros(0, np.int32)
+        self._watched = np.zeros(0, np.int32)
         self._sources: list[tuple[Draft, Purse]] = [(PromptLookup(), Purse())]
         if draft is not None:
-            # No interest: who has guessed wrong for long is asked no more.
-            purse = Purse(interest=0.0, plain_first=PLAIN_FIRST, dearest=2 * DEAREST)
+            purse = Purse(FIRST_DRAFT_CREDIT, plain_first=PLAIN_FIRST, dearest=2 * DEAREST)
             self._sources.append((draft, purse))
         self._paying: Purse | None = None
+        self._watching: Purse | None = None
         self._reading = False
 
     def __repr__(self) -> str:
@@ -104,7 +111,7 @@ class Speculation:
         """
         self._drop_guess()
         self._paying, self._reading = None, False
-        self._find_guess(min(self._rows, room))
+        self._find_guess(min(self._rows, room) - 1)
         self.drafted += self._guess.size
         ids = np.empty(1 + self._guess.size, np.int32)
         ids[0], ids[1:] = last, self._guess
@@ -122,11 +129,12 @@ class Speculation:
         """The answer goes on with ``token``."""
         self._ids[self._length] = token
         self._length += 1
-        kept = self._guess.size > 0 and int(self._guess[0]) == token
-        self.accepted += kept
-        for _, purse in self._sources:
-            purse.token(kept=kept and purse is self._paying)
-        if kept:
+        if self._watching is not None and self._watched.size and self._watched[0] == token:
+            self._watching.watched()
+        self._drop_watched()
+        if self._paying is not None and self._guess.size and self._guess[0] == token:
+            self._paying.kept()
+            self.accepted += 1
             self._guess[0] = 0
             self._guess = self._guess[1:]
         else:
@@ -137,19 +145,25 @@ class Speculation:
         self._ids.fill(0)
         self._length = 0
         self._drop_guess()
+        self._drop_watched()
         for draft, _ in self._sources:
             draft.wipe()
 
-    def _find_guess(self, rows: int) -> None:
+    def _find_guess(self, most: int) -> None:
         """Of the first source that may be asked and knows one; its purse pays."""
+        if most < 1:
+            return
         ids = self._ids[: self._length]
         for draft, purse in self._sources:
-            if rows < 2 or not purse.affords(rows):
+            affords = min(most, purse.affords())
+            if not affords:
+                if draft.free:
+                    self._watched, self._watching = draft.guess(ids, 1), purse
                 continue
             if not draft.ready(ids):
                 self._reading = True
                 return
-            self._guess = draft.guess(ids, rows - 1)
+            self._guess = draft.guess(ids, affords)
             if self._guess.size:
                 self._paying = purse
                 return
@@ -157,3 +171,7 @@ class Speculation:
     def _drop_guess(self) -> None:
         self._guess.fill(0)
         self._guess = self._guess[:0]
+
+    def _drop_watched(self) -> None:
+        self._watched.fill(0)
+        self._watched, self._watching = self._watched[:0], None

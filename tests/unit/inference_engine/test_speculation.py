@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from inference.engine import Finished, GenerateOptions, Sampling, Token
 from inference.runner import Prediction, Slot, step_alone
 from inference.scheduler import RequestFailed, Scheduler
-from inference.speculation import Purse, Speculation
+from inference.speculation import FIRST_SLOPE, MOST_CREDIT, Purse, Speculation
 from lanai.errors import EngineError
 
 VOCABULARY = 64
@@ -186,7 +186,7 @@ def test_a_pass_that_fails_fails_its_request() -> None:
 
 def test_the_guess_is_what_followed_the_longest_run() -> None:
     """The latest of equals; nothing without two ids in common."""
-    made = Speculation(np.array([1, 2, 3, 9, 2, 3, 8, 8, 7, 1, 2], np.int32), answer=9, rows=4)
+    made = rich(np.array([1, 2, 3, 9, 2, 3, 8, 8, 7, 1, 2], np.int32))
     made.add(3)
     assert made.next_ids(3, room=9).tolist() == [3, 9, 2, 3]
     made.add(60)
@@ -197,10 +197,10 @@ def test_the_guess_is_what_followed_the_longest_run() -> None:
 
 def test_a_guess_is_no_longer_than_the_room() -> None:
     """And than what is known."""
-    made = Speculation(np.array([1, 2, 3, 4, 1, 2], np.int32), answer=9, rows=4)
+    made = rich(np.array([1, 2, 3, 4, 1, 2], np.int32))
     assert made.next_ids(2, room=2).tolist() == [2, 3]
     assert made.next_ids(2, room=1).tolist() == [2]
-    close = Speculation(np.array([1, 1, 1], np.int32), answer=9, rows=4)
+    close = rich(np.array([1, 1, 1], np.int32))
     assert close.next_ids(1, room=9).tolist() == [1, 1]
 
 
@@ -215,24 +215,61 @@ def test_a_wiped_one_holds_no_id() -> None:
     assert not guess.any()
 
 
+def rich(read: NDArray[np.int32]) -> Speculation:
+    """One that can pay for any guess."""
+    made = Speculation(read, answer=9, rows=4)
+    made._sources[0][1].credit = MOST_CREDIT
+    return made
+
+
 def test_a_purse_bounds_what_wrong_guesses_cost() -> None:
-    """Of any length: a pass and a half and two in a hundred, at whatever a row costs."""
+    """Of any length: half a pass, and what rows cost more than was known."""
     for slope in (0.1, 0.4, 1.0):
-        purse, lost, tokens = Purse(), 0.0, 0
+        purse, lost = Purse(), 0.0
         for _ in range(1000):
-            rows = 4 if purse.affords(4) else 1
+            rows = 1 + min(3, purse.affords())
             seconds = 1 + slope * (rows - 1)
             purse.plain(seconds) if rows == 1 else purse.guessed(rows, seconds)
-            purse.token(kept=False)
-            lost, tokens = lost + seconds - 1, tokens + 1
-        assert lost <= 1.5 + 0.02 * tokens + 3 * slope
+            lost += seconds - 1
+        assert lost <= 0.5 + 3 * max(0, slope - FIRST_SLOPE)
 
 
 def test_a_purse_lets_good_guesses_go_on() -> None:
     """Two kept of three at a usual price: it never runs dry."""
     purse = Purse()
     for _ in range(100):
-        assert purse.affords(4)
-        purse.guessed(4, 0.0)
-        for kept in (True, True, False):
-            purse.token(kept=kept)
+        rows = min(3, purse.affords())
+        assert rows
+        purse.guessed(1 + rows, 0.0)
+        for _ in range(min(2, rows)):
+            purse.kept()
+    assert purse.affords() > 3
+
+
+def test_an_empty_purse_watches_until_guesses_come_true() -> None:
+    """Guesses that are not run cost nothing; four that were right pay for rows again."""
+    made = Speculation(np.array([*COPIED, 60, 61, *COPIED], np.int32), answer=40, rows=4)
+    purse = made._sources[0][1]
+    purse.credit = 0.0
+    made.next_ids(COPIED[-1], room=30)
+    made.add(62)  # 60 was watched, and is not what came
+    assert purse.credit == 0
+    sizes = []
+    for last, token in zip([62, 60, 61, *COPIED], [60, 61, *COPIED], strict=False):
+        sizes.append(made.next_ids(last, room=30).size)
+        made.add(token)
+    assert sizes[:5] == [1, 1, 1, 1, 2]  # two in common, then two of a quarter
+    assert made.accepted
+
+
+def test_a_short_credit_buys_a_short_guess() -> None:
+    """At a usual price the first credit is one row; each that is kept lets it grow."""
+    made = Speculation(np.array([*COPIED, *COPIED[:2]], np.int32), answer=40, rows=4)
+    sizes, at = [], 2
+    while at < len(COPIED) - 3:
+        rows = made.next_ids(COPIED[at - 1], room=30).size
+        made.took(rows, 0.0)
+        for token in COPIED[at : at + rows]:
+            made.add(token)
+        sizes, at = [*sizes, rows], at + rows
+    assert sizes[:2] == [2, 3]
