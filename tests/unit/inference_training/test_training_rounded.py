@@ -68,7 +68,7 @@ def test_shadow_weights_have_the_slope_of_what_they_round_to() -> None:
 
 @pytest.mark.parametrize("offsets", [False, True])
 def test_with_codes_held_slopes_are_differences(offsets: bool) -> None:
-    """Scales, offsets and palette: a step of one in the file's units changes a linear loss by
+    """Scales and offsets: a step of one in the file's units changes a linear loss by
     exactly the slope, for the loss is linear in each of them alone."""
     learnt = learning(4, offsets=offsets)
     learnt.hold_codes()
