@@ -39,8 +39,10 @@ __all__ = ["device", "path_of"]
 @click.option("--against", type=click.Choice(["llama.cpp"]), help="measure a peer in turns")
 @click.option(
     "--against-file",
+    "against_files",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="GGUF file of the peer; default: the model's own",
+    multiple=True,
+    help="GGUF file of the peer; default: the model's own. More of them are measured beside",
 )
 @click.option("--prompt-tokens", type=click.IntRange(16), default=512, show_default=True)
 @click.option("--new-tokens", type=click.IntRange(4), default=64, show_default=True)
@@ -50,7 +52,7 @@ def device(
     name: str | None,
     threads: int | None,
     against: str | None,
-    against_file: Path | None,
+    against_files: tuple[Path, ...],
     prompt_tokens: int,
     new_tokens: int,
     rounds: int,
@@ -68,24 +70,28 @@ def device(
     threads = threads or settings.device_threads
     model = Catalog(Folders.standard().models).find(name or settings.device_model)
     plan = Plan(prompt_tokens=prompt_tokens, new_tokens=new_tokens, rounds=rounds)
-    row = _measure(model, threads, plan, _peer_file(model, against, against_file))
+    row = _measure(model, threads, plan, _peer_files(model, against, against_files))
     if as_json:
         emit_json(row)
     else:
         _print(row)
 
 
-def _peer_file(model: InstalledModel, against: str | None, file: Path | None) -> Path | None:
+def _peer_files(
+    model: InstalledModel, against: str | None, files: tuple[Path, ...]
+) -> tuple[Path, ...]:
     if against is None:
-        return None
-    if file is None and model.format != "gguf":
+        return ()
+    if not files and model.format != "gguf":
         raise UsageError(
             f"{model.name} is no GGUF file, which llama.cpp needs", hint="--against-file FILE.gguf"
         )
-    return file or weight_files(model.path, model.file)[0]
+    return files or (weight_files(model.path, model.file)[0],)
 
 
-def _measure(model: InstalledModel, threads: int, plan: Plan, peer: Path | None) -> dict[str, Any]:
+def _measure(
+    model: InstalledModel, threads: int, plan: Plan, peers: tuple[Path, ...]
+) -> dict[str, Any]:
     context = plan.prompt_tokens + plan.new_tokens
     set_openmp_here(threads)
     import torch
@@ -102,10 +108,10 @@ def _measure(model: InstalledModel, threads: int, plan: Plan, peer: Path | None)
     runs: dict[str, Runs] = {"ours": ours}
     ours.step(1)
     rss, large = resident_mb() - before, large_pages_mb()
-    if peer is not None:
+    for number, file in enumerate(peers):
         from inference.llamacpp import LlamaCppRuns
 
-        runs["peer"] = LlamaCppRuns(peer, context_tokens=context, threads=threads)
+        runs[f"peer {number}"] = LlamaCppRuns(file, context_tokens=context, threads=threads)
     rates, bandwidth = measure(
         runs, memory_reader(threads), plan, vocabulary=decoder.config.vocabulary
     )
@@ -124,13 +130,18 @@ def _measure(model: InstalledModel, threads: int, plan: Plan, peer: Path | None)
         "first_token_s": round(first_s, 3),
         "other_load": round(os.getloadavg()[0], 1),
     }
-    if peer is not None:
-        theirs = rates["peer"]
-        row["against"] = {"name": "llama.cpp", "file": peer.name, **theirs}
+    found: list[dict[str, Any]] = [
+        {"name": "llama.cpp", "file": file.name, **rates[f"peer {number}"]}
+        for number, file in enumerate(peers)
+    ]
+    if found:
+        row["against"] = found[0]
         row["ratio"] = {
-            part: round(rates["ours"][f"{part}_tok_s"] / theirs[f"{part}_tok_s"], 3)
+            part: round(rates["ours"][f"{part}_tok_s"] / found[0][f"{part}_tok_s"], 3)
             for part in ("prefill", "decode")
         }
+    if found[1:]:
+        row["beside"] = found[1:]
     return row
 
 
@@ -146,7 +157,11 @@ def path_of(decoder: "LanguageModel", *, packed: bool) -> str:
 def _print(row: dict[str, Any]) -> None:
     width = max(map(len, row))
     for key, value in row.items():
-        shown = (
-            ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
-        )
-        click.echo(f"{key:<{width}}  {shown}")
+        for each in value if isinstance(value, list) else [value]:
+            click.echo(f"{key:<{width}}  {_shown(each)}")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {each}" for key, each in value.items())
+    return str(value)

@@ -1,7 +1,9 @@
 """``lanai models pack``, and what the other commands do with a packed model."""
 
 import json
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -202,6 +204,46 @@ def test_bench_device_takes_a_number_of_threads(threads: str) -> None:
     """None, fewer and far too many are usage errors that name the range."""
     with pytest.raises(BadParameter, match=r"range|integer"):
         bench("--threads", threads)
+
+
+def test_bench_device_measures_each_file_of_the_peer(
+    packed: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first is what ratios are to, the others stand beside it. llama.cpp is no dependency, so
+    its part is played here: only which file is measured where is shown."""
+
+    ran: list[tuple[str, int]] = []
+
+    class Peer:
+        def __init__(self, file: str, **_: Any) -> None:
+            self.name = Path(file).name
+
+        def reset(self) -> None:
+            pass
+
+        def eval(self, ids: list[int]) -> None:
+            ran.append((self.name, len(ids)))
+
+    monkeypatch.setitem(sys.modules, "llama_cpp", SimpleNamespace(Llama=Peer, __spec__=object()))
+    monkeypatch.setattr("inference.device_speed.READ_BYTES", 1 << 20)
+    files = [tmp_path / name for name in ("first.gguf", "other.gguf")]
+    for file in files:
+        file.touch()
+    named = [part for file in files for part in ("--against-file", str(file))]
+    short = ["--rounds", "1", "--prompt-tokens", "16", "--new-tokens", "4"]
+    bench("--model", str(packed), "--against", "llama.cpp", *named, *short, "--json")
+    row = json.loads(capsys.readouterr().out)
+    assert row["against"]["file"] == "first.gguf"
+    assert [each["file"] for each in row["beside"]] == ["other.gguf"]
+    assert {("first.gguf", 16), ("first.gguf", 1), ("other.gguf", 16), ("other.gguf", 1)} <= {*ran}
+    ours, theirs = row["decode_tok_s"], row["against"]["decode_tok_s"]
+    assert row["ratio"]["decode"] == pytest.approx(ours / theirs, abs=0.001)
+    bench("--model", str(packed), "--against", "llama.cpp", *named, *short)
+    shown = capsys.readouterr().out
+    assert shown.index("first.gguf") < shown.index("other.gguf")
 
 
 def test_bench_device_says_that_the_peer_is_missing(
