@@ -61,7 +61,7 @@ __all__ = ["refine"]
 @click.option(
     "--rate",
     type=click.FloatRange(0, 1, min_open=True),
-    default=2e-3,
+    default=1e-3,
     show_default=True,
     help="learning rate of weights, layer by layer, in root mean squares of their matrix",
 )
@@ -73,9 +73,7 @@ __all__ = ["refine"]
     help="of learning in all layers at once, behind that",
 )
 @click.option("--steps", type=click.IntRange(1), help="of the same, if sooner")
-@click.option(
-    "--hold-codes", is_flag=True, help="let only scales and norms learn in all layers at once"
-)
+@click.option("--hold-codes", is_flag=True, help="let only scales learn in all layers at once")
 @texts
 @click.option(
     "--layers",
@@ -200,7 +198,7 @@ def _write(
         config=file.config,
         group=file.group,
         matrices=dict(file.matrices) | refined.matrices,
-        vectors=dict(file.vectors) | {name: it.numpy() for name, it in refined.norms.items()},
+        vectors=dict(file.vectors),
     )
     with staging(out) as stage, tempfile.TemporaryDirectory() as temporary:
         fill_folder(stage.folder, source.path, result)

@@ -42,9 +42,9 @@ class BlockSettings:
     ``at_once``: sequences of a step."""
 
     epochs: int = 2
-    rate: float = 2e-3
-    number_rate: float = 0.03
-    low_rank_rate: float = 3e-4
+    rate: float = 1e-3
+    number_rate: float = 0.003
+    low_rank_rate: float = 1e-4
     final_rate: float = 0.05
     at_once: int = 1
     curvature_sequences: int = 12

@@ -40,11 +40,9 @@ class WholeRates:
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Refined:
-    """``matrices`` of the layers, ``norms`` that learnt by name, float32; ``changes``: the recovery
-    adapter, ``None`` without one."""
+    """``matrices`` of the layers; ``changes``: the recovery adapter, ``None`` without one."""
 
     matrices: dict[str, PackedMatrix]
-    norms: dict[str, Tensor]
     changes: LowRankChanges | None
     whole: Trained | None
 
@@ -92,9 +90,8 @@ def refine(
         for index in range(source.config.layers):
             packed = with_matrices(packed, index, body)
     if whole is None:
-        return Refined(matrices=body, norms={}, changes=changes, whole=None)
+        return Refined(matrices=body, changes=changes, whole=None)
     learning = RoundedChanges.of(  # 2
-        packed,
         body,
         source,
         changes,
@@ -112,5 +109,4 @@ def refine(
         on_progress=on_progress,
     )
     body = {name: matrix.written() for name, matrix in learning.matrices.items()}
-    norms = {name: norm.detach() for name, norm in learning.norms.items()}
-    return Refined(matrices=body, norms=norms, changes=changes, whole=trained)
+    return Refined(matrices=body, changes=changes, whole=trained)

@@ -1,10 +1,9 @@
 """Training a packed model through its rounding, all layers at once.
 
-What learns is every number of the matrices, the factors of the norms between them, and a recovery
-adapter beside them if there is one; what is lowered is any loss of this package, KL(source ||
-packed) to begin with. Shadow weights go on learning too (Liu et al. 2023, LLM-QAT); with
-``hold_codes`` only scales, offsets and norms do (Chen et al. 2024, EfficientQAT, section 3.3; Li et
-al. 2024, Norm Tweaking).
+What learns is every number of the matrices, and a recovery adapter beside them if there is one;
+what is lowered is any loss of this package, KL(source || packed) to begin with. Shadow weights go
+on learning too (Liu et al. 2023, LLM-QAT); with ``hold_codes`` only scales and offsets do
+(Chen et al. 2024, EfficientQAT, section 3.3).
 
 Plan of a step:
     1. the matrices as the file would hold them, in the products' type: leaves of the graph
@@ -14,7 +13,6 @@ Plan of a step:
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Final
 
 import torch
 from torch import Tensor
@@ -30,16 +28,6 @@ from inference.training.rounded import RoundedMatrix, rounded_layer
 __all__ = ["RoundedChanges", "ThroughRounding"]
 
 Matrices = Mapping[str, PackedMatrix]
-NORM_RATE: Final = 1e-3
-"""Learning rate of a norm's factors, in their root mean square."""
-NORMS: Final = (
-    "attention_norm",
-    "attention_post_norm",
-    "ffn_norm",
-    "ffn_post_norm",
-    "q_norm",
-    "k_norm",
-)
 
 
 class RoundedChanges(LowRankChanges):
@@ -53,7 +41,6 @@ class RoundedChanges(LowRankChanges):
         self,
         config: DecoderConfig,
         matrices: Mapping[str, RoundedMatrix],
-        norms: Mapping[str, Tensor],
         changes: LowRankChanges | None,
         *,
         rate: float,
@@ -62,14 +49,13 @@ class RoundedChanges(LowRankChanges):
         super().__init__(config, rank=1 if changes is None else changes.rank)
         if changes is not None:
             self.a, self.b, self.alpha = changes.a, changes.b, changes.alpha
-        self.matrices, self.norms = matrices, norms
+        self.matrices = matrices
         self._alone = changes is None
         self._rate, self._number_rate = rate, number_rate
 
     @classmethod
     def of(  # type: ignore[override]  # made of other things
         cls,
-        packed: TrainableDecoder,
         matrices: Matrices,
         source: TrainableDecoder,
         changes: LowRankChanges | None,
@@ -78,15 +64,14 @@ class RoundedChanges(LowRankChanges):
         number_rate: float,
         hold_codes: bool = False,
     ) -> "RoundedChanges":
-        """Begins exactly at ``packed``, the model of ``matrices``."""
+        """Begins exactly at ``matrices``."""
         found: dict[str, RoundedMatrix] = {}
         for index in range(source.config.layers):
             found |= rounded_layer(matrices, source, index)
         if hold_codes:
             for matrix in found.values():
                 matrix.hold_codes()
-        norms = _norms(packed)
-        return cls(source.config, found, norms, changes, rate=rate, number_rate=number_rate)
+        return cls(source.config, found, changes, rate=rate, number_rate=number_rate)
 
     def groups(self, rate: float) -> list[dict[str, object]]:
         found = [] if self._alone else super().groups(rate)
@@ -95,9 +80,6 @@ class RoundedChanges(LowRankChanges):
                 size = float(matrix.shadow.detach().square().mean().sqrt())
                 found.append({"params": [matrix.shadow], "lr": self._rate * size})
             found.append({"params": matrix.numbers(), "lr": self._number_rate})
-        for norm in self.norms.values():
-            size = float(norm.detach().square().mean().sqrt())
-            found.append({"params": [norm], "lr": NORM_RATE * size})
         return found
 
     def parameters(self) -> list[Tensor]:
@@ -106,7 +88,7 @@ class RoundedChanges(LowRankChanges):
             if matrix.codes is None:
                 found.append(matrix.shadow)
             found += matrix.numbers()
-        return [*found, *self.norms.values()]
+        return found
 
     def changed(self, layer: int, group: str, x: Tensor, y: Tensor) -> Tensor:
         return y if self._alone else super().changed(layer, group, x, y)
@@ -123,11 +105,8 @@ class RoundedChanges(LowRankChanges):
                         [self.matrices[name].dense().to(model.dtype) for name in names]
                     )
                 made[group] = whole.requires_grad_(slopes)
-            for name in NORMS:
-                if (norm := self.norms.get(f"layers.{index}.{name}")) is not None:
-                    made[name] = norm
             layers.append(replace(layer, **made))  # type: ignore[arg-type]  # all are tensors
-        return replace(model, layers=tuple(layers), final_norm=self.norms["final_norm"])
+        return replace(model, layers=tuple(layers))
 
     def pull(self, model: TrainableDecoder) -> None:
         """3. ``model``: from ``leaves``, behind a backward pass."""
@@ -138,15 +117,6 @@ class RoundedChanges(LowRankChanges):
                 rows = [self.matrices[name].packed.shape[0] for name in names]
                 for name, part in zip(names, torch.split(slope, rows), strict=True):
                     self.matrices[name].dense().backward(part.float())  # type: ignore[no-untyped-call]
-
-
-def _norms(model: TrainableDecoder) -> dict[str, Tensor]:
-    """Copies of the norms' factors that learn, named as packed files name them."""
-    found = {"final_norm": model.final_norm}
-    for index, layer in enumerate(model.layers):
-        norms = {name: getattr(layer, name) for name in NORMS}
-        found |= {f"layers.{index}.{name}": it for name, it in norms.items() if it is not None}
-    return {name: norm.detach().clone().requires_grad_() for name, norm in found.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

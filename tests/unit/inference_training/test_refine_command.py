@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-from safetensors.numpy import load_file
 
 from inference.decoder import load_decoder
 from lanai.cli.mount import run
@@ -45,11 +44,6 @@ def test_the_command_writes_a_model_of_the_same_size(
     manifest = json.loads((out / "lanai.json").read_text(encoding="utf-8"))
     assert manifest["adapter"] == "adapter"
     assert manifest["bytes"] == facts["bytes"]
-    norms = [
-        load_file(Path(folder) / "model.safetensors")["layers.1.ffn_norm"]
-        for folder in (small, out)
-    ]
-    assert (norms[0] != norms[1]).any()
     load_decoder(out, context_tokens=32)
     assert run(["models", "refine", str(tiny_folder), *source, "--out", str(tmp_path / "no")]) != 0
     assert "not packed" in capsys.readouterr().err
