@@ -1,5 +1,6 @@
 """``lanai models refine``: a packed model learns through its own rounding."""
 
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,9 +31,10 @@ from lanai.errors import UsageError
 
 if TYPE_CHECKING:
     from inference.formats.packed import PackedFile
+    from inference.training import TrainingSettings
     from inference.training.blocks import BlockError, BlockSettings
     from inference.training.layer_store import LayerStore
-    from inference.training.refining import Refined
+    from inference.training.refining import Refined, WholeRates
 
 __all__ = ["refine"]
 
@@ -73,7 +75,12 @@ __all__ = ["refine"]
     help="of learning in all layers at once, behind that",
 )
 @click.option("--steps", type=click.IntRange(1), help="of the same, if sooner")
-@click.option("--hold-codes", is_flag=True, help="let only scales learn in all layers at once")
+@click.option(
+    "--hold",
+    type=click.Choice(["codes", "matrices"]),
+    help="what stays as it is in all layers at once: codes, so that scales learn, or matrices, so "
+    "that the adapter of --recovery learns alone",
+)
 @texts
 @click.option(
     "--layers",
@@ -118,7 +125,7 @@ def refine(
             ids,
             blocks,
             _whole(chosen),
-            rates=training.WholeRates(rate=0.0) if chosen["hold_codes"] else training.WholeRates(),
+            rates=_rates(chosen["hold"]),
             seed=chosen["seed"],
             changes=begun_with(recovery, decoder, mine),
             store=_store(chosen["kept"], mine, recovery, blocks, ids.numpy().tobytes()),
@@ -141,19 +148,27 @@ def _blocks(chosen: dict[str, Any]) -> "BlockSettings | None":
     return BlockSettings(epochs=chosen["epochs"], rate=chosen["rate"], seed=chosen["seed"])
 
 
-def _whole(chosen: dict[str, Any]) -> Any:
+def _rates(hold: str | None) -> "WholeRates | None":
+    from inference.training.refining import WholeRates
+
+    if hold == "matrices":
+        return None
+    return WholeRates(rate=0.0) if hold == "codes" else WholeRates()
+
+
+def _whole(chosen: dict[str, Any]) -> "TrainingSettings | None":
     from inference.training import TrainingSettings
     from inference.training.blocks import EPSILON
 
     if not chosen["minutes"]:
         return None
-    return TrainingSettings(
-        rate=3e-4,
-        minutes=chosen["minutes"],
-        steps=chosen["steps"],
-        epsilon=EPSILON,
-        seed=chosen["seed"],
-    )
+    bounds = {key: chosen[key] for key in ("minutes", "steps", "seed")}
+    if chosen["hold"] == "matrices":
+        # At the full rate the held-out loss rises first: only the end of the steps ends it.
+        return TrainingSettings(
+            rate=8e-4, tokens=1024, evaluate_every=50, patience=sys.maxsize, **bounds
+        )
+    return TrainingSettings(rate=3e-4, epsilon=EPSILON, **bounds)
 
 
 def _store(

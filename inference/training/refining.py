@@ -19,7 +19,7 @@ from inference.training.decoder import TrainableDecoder
 from inference.training.examples import split
 from inference.training.layer_store import LayerStore
 from inference.training.loop import Point, Trained, TrainingSettings, train
-from inference.training.losses import DistillationLoss
+from inference.training.losses import DistillationLoss, Loss
 from inference.training.low_rank import LowRankChanges
 from inference.training.recovery import begun_anywhere, pieces
 from inference.training.whole import RoundedChanges, ThroughRounding
@@ -55,7 +55,7 @@ def refine(
     blocks: BlockSettings | None,
     whole: TrainingSettings | None,
     *,
-    rates: WholeRates,
+    rates: WholeRates | None,
     held_out: float = 0.08,
     seed: int = 0,
     changes: LowRankChanges | None = None,
@@ -65,14 +65,17 @@ def refine(
 ) -> Refined:
     """``packed``: the model of ``matrices``; ``sequences``: int64, (count, n), ``source``'s own.
 
-    ``blocks``, ``whole``: ``None`` leaves that part out. ``changes`` learn along.
-    Raises ``UsageError`` for models that are not of one shape, and matrices in 8 bits.
+    ``blocks``, ``whole``: ``None`` leaves that part out. ``changes`` learn along; with ``rates``
+    ``None`` they alone learn in part 2. Raises ``UsageError`` for models that are not of one shape,
+    matrices in 8 bits, and a part 2 in which nothing would learn.
     """
     body = {name: matrix for name, matrix in matrices.items() if name.startswith("layers.")}
     if packed.config != source.config:
         raise UsageError("the packed model is not of this source", hint="name the model it is of")
     if any(matrix.bits == PLAIN_BITS for matrix in body.values()):
         raise UsageError("matrices in 8 bits do not learn", hint="pack the model with --bits")
+    if whole is not None and rates is None and changes is None:
+        raise UsageError("nothing is left to learn", hint="name a recovery adapter")
     learn, held = split(len(sequences), held_out, torch.Generator().manual_seed(seed))
     rows = begun_anywhere(sequences)
     if blocks is not None:  # 1
@@ -91,22 +94,27 @@ def refine(
             packed = with_matrices(packed, index, body)
     if whole is None:
         return Refined(matrices=body, changes=changes, whole=None)
-    learning = RoundedChanges.of(  # 2
-        body,
-        source,
-        changes,
-        rate=rates.rate,
-        number_rate=rates.number_rate,
-        hold_codes=rates.rate == 0,
-    )
+    learning = changes  # 2
+    loss: Loss = DistillationLoss(teacher=source)
+    if rates is not None:
+        learning = RoundedChanges.of(
+            body,
+            source,
+            changes,
+            rate=rates.rate,
+            number_rate=rates.number_rate,
+            hold_codes=rates.rate == 0,
+        )
+        loss = ThroughRounding(inner=loss)
     trained = train(
         packed,
         pieces(rows[learn]),
         whole,
         held_out=pieces(rows[held]),
-        loss=ThroughRounding(inner=DistillationLoss(teacher=source)),
+        loss=loss,
         changes=learning,
         on_progress=on_progress,
     )
-    body = {name: matrix.written() for name, matrix in learning.matrices.items()}
+    if isinstance(learning, RoundedChanges):
+        body = {name: matrix.written() for name, matrix in learning.matrices.items()}
     return Refined(matrices=body, changes=changes, whole=trained)

@@ -21,7 +21,7 @@ from inference.training.blocks import BlockError, BlockSettings, train_blocks, w
 from inference.training.curvature import curvature_roots, relative
 from inference.training.layer_store import LayerStore, run_digest
 from inference.training.low_rank import GROUPS
-from inference.training.refining import WholeRates, refine
+from inference.training.refining import Refined, WholeRates, refine
 from lanai.errors import UsageError
 
 FEW = BlockSettings(epochs=2, at_once=2, curvature_sequences=4, rate=2e-2)
@@ -212,6 +212,43 @@ def test_all_layers_learn_at_once(
     assert all(same) == hold_codes
     assert refined.changes is changes
     assert changes is None or changes.b["layers.0.q"].any()
+
+
+def test_the_adapter_learns_alone_behind_its_layers(
+    tiny: TrainableDecoder,
+    packed: TrainableDecoder,
+    matrices: dict[str, PackedMatrix],
+    ids: torch.Tensor,
+) -> None:
+    """With matrices held in part 2 they stay as part 1 left them, and the divergence falls; without
+    an adapter there is nothing to learn."""
+    settings = TrainingSettings(rate=1e-2, steps=16, tokens=96, evaluate_every=8)
+
+    def refined(whole: TrainingSettings | None, changes: LowRankChanges | None) -> Refined:
+        return refine(
+            packed,
+            matrices,
+            tiny,
+            ids,
+            FEW,
+            whole,
+            rates=None,
+            held_out=0.25,
+            changes=changes,
+            on_layer=lambda _: None,
+        )
+
+    before = refined(None, LowRankChanges(tiny.config, rank=2))
+    after = refined(settings, LowRankChanges(tiny.config, rank=2))
+    assert after.whole is not None
+    assert after.whole.before.held_out is not None
+    assert after.whole.best.held_out is not None
+    assert after.whole.best.held_out < 0.95 * after.whole.before.held_out
+    for name, matrix in before.matrices.items():
+        assert (after.matrices[name].codes == matrix.codes).all()
+        assert (after.matrices[name].scales == matrix.scales).all()
+    with pytest.raises(UsageError, match="nothing is left"):
+        refined(settings, None)
 
 
 def test_what_does_not_fit_is_refused(
