@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import click
 
 from inference.adapters import AdapterManifest, Base, base_model_at, read_adapter, write_adapter
+from inference.adapters.manifest import read_manifest
 from inference.catalog import Catalog, InstalledModel
 from inference.catalog.staging import staging
 from inference.openmp import set_openmp_here
@@ -30,6 +31,7 @@ __all__ = [
     "bounds",
     "finish",
     "found",
+    "own_recovery",
     "prepare_torch",
     "refuse_existing",
     "say_point",
@@ -126,10 +128,28 @@ def begun_with(
 
     if folder is None:
         return None
-    known = read_adapter(
-        folder, decoder.config, base=base_model_at(model.path, sha256=model.sha256)
-    )
+    # One of the model's own was checked where the model was made.
+    own = model.adapter is not None and folder == model.path / model.adapter
+    base = None if own else base_model_at(model.path, sha256=model.sha256)
+    known = read_adapter(folder, decoder.config, base=base)
     return LowRankChanges.of(decoder.config, known)
+
+
+def own_recovery(model: InstalledModel) -> Path | None:
+    """The folder of the recovery adapter that is always on in ``model``, if there is one.
+
+    Raises ``UsageError`` where another adapter is, which says something else than the source.
+    """
+    if model.adapter is None:
+        return None
+    folder = model.path / model.adapter
+    manifest = read_manifest(folder)
+    if manifest is None or manifest.kind != "recovery":
+        raise UsageError(
+            f"{model.name} has an adapter of its own that is none of recovery",
+            hint="name the model it was adapted from",
+        )
+    return folder
 
 
 def say_point(point: "Point") -> None:

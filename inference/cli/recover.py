@@ -19,6 +19,7 @@ from inference.cli.adapter_making import (
 )
 from inference.cli.texts import texts, texts_of
 from lanai.cli.output import say
+from lanai.errors import UsageError
 
 __all__ = ["recover"]
 
@@ -43,6 +44,11 @@ def recover(
     """
     refuse_existing(out)
     theirs, mine = found(source), found(packed)
+    if mine.adapter is not None:
+        raise UsageError(
+            f"{mine.name} has an adapter of its own already",
+            hint="`lanai models refine --epochs 0 --minutes 30 --hold matrices` trains it on",
+        )
     prepare_torch()
     from inference.training import TrainableDecoder
     from inference.training.recovery import recover as recovered

@@ -19,6 +19,7 @@ from inference.catalog.staging import staging
 from inference.cli.adapter_making import (
     begun_with,
     found,
+    own_recovery,
     prepare_torch,
     refuse_existing,
     say_point,
@@ -51,7 +52,8 @@ __all__ = ["refine"]
 @click.option(
     "--recovery",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="adapter of `lanai adapters recover` for PACKED: it learns along, and is always on",
+    help="adapter of `lanai adapters recover` for PACKED: it learns along, and is always on; "
+    "one that PACKED has already learns along by itself",
 )
 @click.option(
     "--epochs",
@@ -108,6 +110,11 @@ def refine(
     files = locate(mine.path)
     if files.format != "packed":
         raise UsageError(f"{mine.name} is not packed", hint="see `lanai models pack`")
+    if (own := own_recovery(mine)) is not None and recovery is not None:
+        raise UsageError(
+            f"{mine.name} has an adapter of its own already", hint="leave --recovery out"
+        )
+    recovery = own or recovery
     prepare_torch()
     from inference.formats.packed import PackedFile
     from inference.training import TrainableDecoder

@@ -35,7 +35,16 @@ def test_the_command_writes_a_model_of_the_same_size(
     adapter = ["--out", str(tmp_path / "adapter"), "--minutes", "0", "--rank", "2"]
     lanai("adapters", "recover", small, *source, *written, *adapter)
     refining = ["--recovery", str(tmp_path / "adapter"), "--epochs", "1", "--minutes", "1"]
-    kept = ["--steps", "2", "--hold", "matrices", "--layers", str(tmp_path / "layers"), "--out", str(out)]
+    kept = [
+        "--steps",
+        "2",
+        "--hold",
+        "matrices",
+        "--layers",
+        str(tmp_path / "layers"),
+        "--out",
+        str(out),
+    ]
     facts = lanai("models", "refine", small, *source, *written, *refining, *kept)
     assert (out / "model.safetensors").stat().st_size == before["bytes"]
     assert facts["body_bits_per_weight"] == before["body_bits_per_weight"]
@@ -45,5 +54,15 @@ def test_the_command_writes_a_model_of_the_same_size(
     assert manifest["adapter"] == "adapter"
     assert manifest["bytes"] == facts["bytes"]
     load_decoder(out, context_tokens=32)
+    again, adapter = tmp_path / "again", ["--out", str(tmp_path / "no"), "--minutes", "0"]
+    further = ["--epochs", "0", "--minutes", "1", "--steps", "2", "--hold", "matrices"]
+    lanai("models", "refine", str(out), *source, *written, *further, "--out", str(again))
+    names = ("model.safetensors", "adapter/adapter_model.safetensors")
+    assert [(again / it).read_bytes() == (out / it).read_bytes() for it in names] == [True, False]
+    assert run(["adapters", "recover", str(out), *source, *adapter]) != 0
+    assert "of its own already" in capsys.readouterr().err
+    recovery = ["--recovery", str(out / "adapter"), "--out", str(tmp_path / "no")]
+    assert run(["models", "refine", str(out), *source, *recovery]) != 0
+    assert "leave --recovery out" in capsys.readouterr().err
     assert run(["models", "refine", str(tiny_folder), *source, "--out", str(tmp_path / "no")]) != 0
     assert "not packed" in capsys.readouterr().err
