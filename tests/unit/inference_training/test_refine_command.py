@@ -64,5 +64,9 @@ def test_the_command_writes_a_model_of_the_same_size(
     recovery = ["--recovery", str(out / "adapter"), "--out", str(tmp_path / "no")]
     assert run(["models", "refine", str(out), *source, *recovery]) != 0
     assert "leave --recovery out" in capsys.readouterr().err
+    told = out / "adapter" / "lanai.json"
+    told.write_text(told.read_text("utf-8").replace('"recovery"', '"task"    '), "utf-8")
+    assert run(["models", "refine", str(out), *source, "--out", str(tmp_path / "no")]) != 0
+    assert "none of recovery" in capsys.readouterr().err
     assert run(["models", "refine", str(tiny_folder), *source, "--out", str(tmp_path / "no")]) != 0
     assert "not packed" in capsys.readouterr().err
