@@ -119,7 +119,7 @@ def _behind_the_longest_run(ids: Ids) -> int:
     """Behind the longest earlier run that ends as ``ids`` do, the latest of them; else the end.
 
     As bytes: between two passes the code of a dozen numpy calls is gone from the processor's
-    caches, and took a thirtieth of a token's time.
+    caches, and took one to three hundredths of a token's time.
     """
     said, behind = bytearray(ids.data), ids.size
     for length in range(SHORTEST_MATCH, min(LONGEST_MATCH, ids.size - 1) + 1):

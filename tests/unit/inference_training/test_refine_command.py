@@ -35,16 +35,7 @@ def test_the_command_writes_a_model_of_the_same_size(
     adapter = ["--out", str(tmp_path / "adapter"), "--minutes", "0", "--rank", "2"]
     lanai("adapters", "recover", small, *source, *written, *adapter)
     refining = ["--recovery", str(tmp_path / "adapter"), "--epochs", "1", "--minutes", "1"]
-    kept = [
-        "--steps",
-        "2",
-        "--hold",
-        "matrices",
-        "--layers",
-        str(tmp_path / "layers"),
-        "--out",
-        str(out),
-    ]
+    kept = ["--steps", "2", "--layers", str(tmp_path / "layers"), "--out", str(out)]
     facts = lanai("models", "refine", small, *source, *written, *refining, *kept)
     assert (out / "model.safetensors").stat().st_size == before["bytes"]
     assert facts["body_bits_per_weight"] == before["body_bits_per_weight"]
