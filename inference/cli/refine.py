@@ -78,6 +78,11 @@ __all__ = ["refine"]
 )
 @click.option("--steps", type=click.IntRange(1), help="of the same, if sooner")
 @click.option(
+    "--tokens",
+    type=click.IntRange(16),
+    help="of one batch of the same  [default: 2048, with --hold matrices 1024]",
+)
+@click.option(
     "--hold",
     type=click.Choice(["codes", "matrices"]),
     help="what stays as it is in all layers at once: codes, so that scales learn, or matrices, so "
@@ -170,11 +175,11 @@ def _whole(chosen: dict[str, Any]) -> "TrainingSettings | None":
     if not chosen["minutes"]:
         return None
     bounds = {key: chosen[key] for key in ("minutes", "steps", "seed")}
-    if chosen["hold"] == "matrices":
+    alone = chosen["hold"] == "matrices"
+    bounds["tokens"] = chosen["tokens"] or (1024 if alone else 2048)
+    if alone:
         # At the full rate the held-out loss rises first: only the end of the steps ends it.
-        return TrainingSettings(
-            rate=8e-4, tokens=1024, evaluate_every=50, patience=sys.maxsize, **bounds
-        )
+        return TrainingSettings(rate=8e-4, evaluate_every=50, patience=sys.maxsize, **bounds)
     return TrainingSettings(rate=3e-4, epsilon=EPSILON, **bounds)
 
 
@@ -255,4 +260,5 @@ def _facts(manifest: InstalledModel, refined: "Refined") -> dict[str, Any]:
         "before": None if whole is None else whole.before.held_out,
         "held_out": None if whole is None else whole.best.held_out,
         "steps": 0 if whole is None else whole.curve[-1].step,
+        "tokens": 0 if whole is None else whole.curve[-1].tokens,
     }

@@ -46,8 +46,10 @@ def test_the_command_writes_a_model_of_the_same_size(
     assert manifest["bytes"] == facts["bytes"]
     load_decoder(out, context_tokens=32)
     again, adapter = tmp_path / "again", ["--out", str(tmp_path / "no"), "--minutes", "0"]
-    further = ["--epochs", "0", "--minutes", "1", "--steps", "2", "--hold", "matrices"]
-    lanai("models", "refine", str(out), *source, *written, *further, "--out", str(again))
+    further = ["--epochs", "0", "--minutes", "1", "--steps", "2", "--tokens", "24"]
+    further += ["--hold", "matrices"]
+    facts = lanai("models", "refine", str(out), *source, *written, *further, "--out", str(again))
+    assert (facts["steps"], facts["tokens"]) == (2, 48)
     names = ("model.safetensors", "adapter/adapter_model.safetensors")
     assert [(again / it).read_bytes() == (out / it).read_bytes() for it in names] == [True, False]
     assert run(["adapters", "recover", str(out), *source, *adapter]) != 0
