@@ -122,13 +122,14 @@ def base_of(model: InstalledModel) -> Base:
 
 
 def begun_with(
-    folder: Path | None, decoder: "TrainableDecoder", model: InstalledModel, *, own: bool = False
+    folder: Path | None, decoder: "TrainableDecoder", model: InstalledModel
 ) -> "LowRankChanges | None":
-    """``own``: the model's own adapter, which was checked where the model was made."""
     from inference.training import LowRankChanges
 
     if folder is None:
         return None
+    # One of the model's own was checked where the model was made.
+    own = model.adapter is not None and folder == model.path / model.adapter
     base = None if own else base_model_at(model.path, sha256=model.sha256)
     known = read_adapter(folder, decoder.config, base=base)
     return LowRankChanges.of(decoder.config, known)

@@ -139,7 +139,7 @@ def refine(
             _whole(chosen),
             rates=_rates(chosen["hold"]),
             seed=chosen["seed"],
-            changes=begun_with(recovery, decoder, mine, own=own is not None),
+            changes=begun_with(recovery, decoder, mine),
             store=_store(chosen["kept"], mine, recovery, blocks, ids.numpy().tobytes()),
             on_layer=on_layer,
             on_progress=say_point,
