@@ -1,10 +1,11 @@
 """``lanai bench speculation``: what guessing tokens gains, and what it costs.
 
 By prompt lookup, and with ``--draft`` by a smaller model too. Answers that copy (texts to correct,
-to rewrite, to take facts from) and plain chat, each with and without guesses in turn, in this
+to rewrite, to take facts from) and plain chat, each with and without guesses side by side, in this
 process. The tokens must be the same. By set: the speed with them as a multiple of that without
 (medians of the pairs, by the wall clock and by processor time), the same of the prompt that gains
-least, passes saved, and how many guesses were right.
+least, passes saved, and how many guesses were right. A second answer without guesses is the
+control: what its figures are away from 1 is this machine's scatter.
 """
 
 import itertools
@@ -23,7 +24,7 @@ from inference.catalog import Catalog
 from inference.engine import Finished, GenerateOptions, Sampling, Token
 from inference.openmp import set_openmp_here
 from inference.runner import Runner
-from inference.scheduler import Scheduler
+from inference.scheduler import RequestFailed, Scheduler
 from inference.text import ChatMessage, TextModel, load_text_model
 from lanai.cli.output import emit_json
 from lanai.content import Content
@@ -33,17 +34,9 @@ from lanai.folders import Folders
 __all__ = ["speculation"]
 
 CONTEXT: Final = 1024
+IN_TURN: Final = 8
+"""Tokens of an answer before it is another's turn."""
 SETS: Final[Mapping[str, Sequence[str]]] = {"copying": COPYING, "chat": CHAT}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timed:
-    """One answer. No ``repr`` of its tokens is ever printed: the texts are the bench's own."""
-
-    tokens: tuple[int, ...]
-    wall_s: float
-    cpu_s: float
-    finished: Finished
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,11 +60,12 @@ class Pair:
 def speculation(
     model: str, draft: str | None, threads: int, runs: int, new_tokens: int, temperature: float
 ) -> None:
-    """Answers with and without guessed tokens, in turn. Prints JSON.
+    """Answers with and without guessed tokens, side by side. Prints JSON.
 
     16 prompts whose answers copy and 12 of chat. same_tokens: how many answers were the same token
     for token, which must be all; speedup: medians of the pairs, by the wall clock; speedup_cpu: by
     processor time; lowest, lowest_cpu: of the prompt with the lowest median: give many --runs.
+    control: the same of answers without guesses against answers without: 1, but for scatter.
     """
     catalog = Catalog(Folders.standard().models)
     found = catalog.find(model)
@@ -113,59 +107,102 @@ def _ids(text: TextModel, prompt: str) -> list[int]:
 
 
 def _measured(pair: Pair, prompts: Sequence[Sequence[int]], runs: int) -> dict[str, Any]:
-    for on in (True, False):  # warms, and tries whether rows are exact
-        _answer(pair, prompts[0], on=on)
-    pairs = []
-    for run, prompt in itertools.product(range(runs), prompts):
-        order = (True, False) if run % 2 else (False, True)
-        answers = {on: _answer(pair, prompt, on=on) for on in order}
-        pairs.append((answers[True], answers[False]))
-    return _figures(pairs, len(prompts))
+    _side_by_side(pair, prompts[0])  # warms, and tries whether rows are exact
+    found = [
+        _side_by_side(pair, prompt, turn=run)
+        for run, prompt in itertools.product(range(runs), prompts)
+    ]
+    return _figures(found, len(prompts))
 
 
-def _answer(pair: Pair, prompt: Sequence[int], *, on: bool) -> Timed:
-    """Timed from the end of the prefill; what a draft model reads of the prompt counts."""
-    scheduler = Scheduler(pair.model, speculation=on, drafts=pair.drafts)
-    scheduler.submit("it", np.array(prompt, np.int32), pair.options)
-    tokens: list[int] = []
-    while not tokens and not scheduler.idle:
-        events = [event for _, event in scheduler.step()]
-        tokens += [event.id for event in events if isinstance(event, Token)]
-    wall, cpu = time.perf_counter(), time.process_time()
-    while not scheduler.idle:
-        events = [event for _, event in scheduler.step()]
-        tokens += [event.id for event in events if isinstance(event, Token)]
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    last = events[-1]
-    if not isinstance(last, Finished):
-        raise click.ClickException("the model failed")
-    return Timed(tokens=tuple(tokens), wall_s=wall, cpu_s=cpu, finished=last)
+class Answer:
+    """One answer, timed from the end of its prefill; what a draft model reads counts."""
+
+    def __init__(self, pair: Pair, prompt: Sequence[int], *, guesses: bool) -> None:
+        self._scheduler = Scheduler(pair.model, speculation=guesses, drafts=pair.drafts)
+        self._scheduler.submit("it", np.array(prompt, np.int32), pair.options)
+        self.tokens: list[int] = []
+        self.finished: Finished | None = None
+        self._go_on_to(1)
+        self.wall_s = self.cpu_s = 0.0
+
+    def go_on(self) -> None:
+        """A few tokens more, timed."""
+        wall, cpu = time.perf_counter(), time.process_time()
+        self._go_on_to(len(self.tokens) + IN_TURN)
+        self.wall_s += time.perf_counter() - wall
+        self.cpu_s += time.process_time() - cpu
+
+    def _go_on_to(self, tokens: int) -> None:
+        while len(self.tokens) < tokens and not self._scheduler.idle:
+            for _, event in self._scheduler.step():
+                if isinstance(event, Token):
+                    self.tokens.append(event.id)
+                elif isinstance(event, Finished):
+                    self.finished = event
+                elif isinstance(event, RequestFailed):
+                    raise click.ClickException("the model failed")
 
 
-def _figures(pairs: Sequence[tuple[Timed, Timed]], prompts: int) -> dict[str, Any]:
-    """``pairs``: all prompts of a run, then those of the next."""
-    wall = [plain.wall_s / guessed.wall_s for guessed, plain in pairs]
-    cpu = [plain.cpu_s / guessed.cpu_s for guessed, plain in pairs]
-    drafted = sum(guessed.finished.drafted for guessed, _ in pairs)
-    accepted = sum(guessed.finished.accepted for guessed, _ in pairs)
-    tokens = sum(len(guessed.tokens) for guessed, _ in pairs)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Three:
+    """Of one prompt. No ``repr`` of tokens is ever printed: the texts are the bench's own."""
+
+    guessed: Answer
+    plain: Answer
+    control: Answer
+
+
+def _side_by_side(pair: Pair, prompt: Sequence[int], *, turn: int = 0) -> Three:
+    """With guesses, without, and without again: a few tokens of each in turn.
+
+    A machine's pace drifts by several percent within an answer's time: whole answers one after the
+    other scatter twice as much.
+    """
+    three = [Answer(pair, prompt, guesses=guesses) for guesses in (True, False, False)]
+    order = three[turn % 3 :] + three[: turn % 3]
+    if turn % 2:  # each follows either of the others equally often
+        order.reverse()
+    while not all(each.finished for each in order):
+        for each in order:
+            if not each.finished:
+                each.go_on()
+    return Three(guessed=three[0], plain=three[1], control=three[2])
+
+
+def _figures(found: Sequence[Three], prompts: int) -> dict[str, Any]:
+    """``found``: all prompts of a run, then those of the next."""
+    ended = [each.guessed.finished for each in found if each.guessed.finished]
+    drafted = sum(each.drafted for each in ended)
+    accepted = sum(each.accepted for each in ended)
+    tokens = sum(len(each.guessed.tokens) for each in found)
     return {
-        "answers": len(pairs),
-        "same_tokens": sum(guessed.tokens == plain.tokens for guessed, plain in pairs),
+        "answers": len(found),
+        "same_tokens": sum(each.guessed.tokens == each.plain.tokens for each in found),
         "tokens": tokens,
         "drafted": drafted,
         "accepted": accepted,
         "passes_saved": round(accepted / tokens, 3),
-        "speedup": round(statistics.median(wall), 3),
-        "speedup_cpu": round(statistics.median(cpu), 3),
-        "speedup_cpu_of_all": round(
-            sum(plain.cpu_s for _, plain in pairs) / sum(guess.cpu_s for guess, _ in pairs), 3
-        ),
-        "lowest": _lowest(wall, prompts),
-        "lowest_cpu": _lowest(cpu, prompts),
+        **_ratios([(each.plain, each.guessed) for each in found], prompts),
+        "control": _ratios([(each.plain, each.control) for each in found], prompts),
     }
 
 
+def _ratios(pairs: Sequence[tuple[Answer, Answer]], prompts: int) -> dict[str, float]:
+    """How many times as fast the second of each pair was."""
+    wall = [one.wall_s / other.wall_s for one, other in pairs]
+    cpu = [one.cpu_s / other.cpu_s for one, other in pairs]
+    of_all = sum(one.cpu_s for one, _ in pairs) / sum(other.cpu_s for _, other in pairs)
+    found = {
+        "speedup": statistics.median(wall),
+        "speedup_cpu": statistics.median(cpu),
+        "speedup_cpu_of_all": of_all,
+        "lowest": _lowest(wall, prompts),
+        "lowest_cpu": _lowest(cpu, prompts),
+    }
+    return {name: round(value, 3) for name, value in found.items()}
+
+
 def _lowest(ratios: Sequence[float], prompts: int) -> float:
-    """Single pairs scatter by five percent: a prompt is judged by the median of its runs."""
-    return round(min(statistics.median(ratios[at::prompts]) for at in range(prompts)), 3)
+    """Single pairs scatter by three percent: a prompt is judged by the median of its runs."""
+    return min(statistics.median(ratios[at::prompts]) for at in range(prompts))

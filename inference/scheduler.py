@@ -97,6 +97,9 @@ class Request:
     adapter: str | None = None
     phase: Phase = Phase.QUEUED
     slot: Slot | None = None
+    rewinding: RewindingSlot | None = None
+    """The slot, of a request that speculates. Asked of a slot for each token, whether it is one
+    took a hundredth of the token's time."""
     started: float = 0.0
     prefilled: float = 0.0
     position: int = 0
@@ -218,25 +221,26 @@ class Scheduler:
 
     def _speculate(self, request_id: str, request: Request) -> Outcomes:
         """Tokens until one was not guessed; what was guessed wrong is taken back."""
-        slot, speculation = request.slot, request.speculation
-        if speculation is None or not isinstance(slot, RewindingSlot):
+        slot, speculation = request.rewinding, request.speculation
+        if speculation is None or slot is None:
             raise EngineError("the request cannot speculate")
         began = self._clock()
         ids = speculation.next_ids(request.last, request.options.max_tokens - request.produced)
         rows = slot.forward_each(ids) if ids.size > 1 else [slot.forward(ids)]
         speculation.took(ids.size, self._clock() - began)
+        drawn = 0
         try:
-            for at, prediction in enumerate(rows, 1):
+            for drawn, prediction in enumerate(rows, 1):
                 request.prediction, request.phase = prediction, Phase.DRAW
                 yield from self._draw(request_id, request)
                 if request.slot is None:
                     break  # it has ended
-                if at == ids.size or request.last != ids[at]:
-                    slot.take_back(ids.size - at)
+                if drawn == ids.size or request.last != ids[drawn]:
+                    slot.take_back(ids.size - drawn)
                     break
         finally:
             ids.fill(0)
-            for prediction in rows:
+            for prediction in rows[drawn:]:
                 prediction.logits.fill(0)
 
     def _forward_all(self, growing: list[tuple[str, Request]]) -> Outcomes:
@@ -289,6 +293,7 @@ class Scheduler:
             return None
         if not isinstance(slot, RewindingSlot) or (rows := slot.most_rows) == 1:
             return None
+        request.rewinding = slot
         return Speculation(
             request.prompt, answer=options.max_tokens, rows=rows, draft=self._draft_of(request)
         )
@@ -362,7 +367,7 @@ class Scheduler:
             request.speculation = None
         if request.slot is not None:
             request.slot.wipe()
-            request.slot = None
+            request.slot = request.rewinding = None
 
 
 def _code(error: Exception) -> FailureCode | AdapterFault:

@@ -17,7 +17,7 @@ from inference.drafting import Draft, Ids, PromptLookup
 __all__ = ["Purse", "Speculation"]
 
 FIRST_CREDIT: Final = 0.5
-WATCHED: Final = 0.25
+WATCHED: Final = 0.1
 """What a right guess earns that nobody paid for: far less than the pass it would have saved."""
 FIRST_DRAFT_CREDIT: Final = 1.5
 """Of a model that drafts, which is never watched: to ask it costs time."""
@@ -26,6 +26,11 @@ FIRST_SLOPE: Final = 0.4
 CHEAPEST: Final = 0.05
 DEAREST: Final = 1.0
 MEMORY: Final = 1 / 8
+DOWN: Final = 1 / 4
+UP: Final = 1 / 16
+"""How fast the known time of a pass follows: it is that of passes which nothing disturbed."""
+DEAREST_AFTER: Final = 0.3
+"""Most that the pass after a guess is charged with."""
 PLAIN_FIRST: Final = 3
 """Passes of one row before a model that drafts is asked: it has to be cheap beside them."""
 
@@ -48,15 +53,23 @@ class Purse:
         self._wanted = plain_first
         self._dearest = dearest
         self._pass_s = 0.0
+        self._after_a_guess = False
 
     def affords(self) -> int:
         """Rows of a guess that may be wholly wasted."""
         return 0 if self._wanted > 0 else max(0, int(self.credit / self.slope))
 
     def plain(self, seconds: float) -> None:
-        """A pass of one row took so long."""
-        before = self._pass_s or seconds
-        self._pass_s = before + MEMORY * (seconds - before)
+        """A pass of one row took so long.
+
+        After rows, which compute more and read less, memory is slower for some milliseconds: what
+        the next pass takes longer is a cost of the guess.
+        """
+        known = self._pass_s or seconds
+        if self._after_a_guess:
+            self.credit -= min(max(seconds / known - 1, 0.0), DEAREST_AFTER)
+        self._pass_s = known + (DOWN if seconds < known else UP) * (seconds - known)
+        self._after_a_guess = False
         self._wanted -= 1
 
     def guessed(self, rows: int, seconds: float) -> None:
@@ -66,6 +79,7 @@ class Purse:
             slope = (seconds / self._pass_s - 1) / (rows - 1)
             slope = min(max(slope, CHEAPEST), self._dearest)
         self.credit -= slope * (rows - 1)
+        self._after_a_guess = True
         self.slope += MEMORY * (slope - self.slope)
 
     def kept(self) -> None:

@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 from inference.engine import Finished, GenerateOptions, Sampling, Token
 from inference.runner import Prediction, Slot, step_alone
 from inference.scheduler import RequestFailed, Scheduler
-from inference.speculation import FIRST_SLOPE, MOST_CREDIT, Purse, Speculation
+from inference.speculation import (
+    DEAREST_AFTER,
+    FIRST_CREDIT,
+    FIRST_SLOPE,
+    MOST_CREDIT,
+    Purse,
+    Speculation,
+)
 from lanai.errors import EngineError
 
 VOCABULARY = 64
@@ -234,6 +241,37 @@ def test_a_purse_bounds_what_wrong_guesses_cost() -> None:
         assert lost <= 0.5 + 3 * max(0, slope - FIRST_SLOPE)
 
 
+def test_the_pass_after_a_guess_is_charged_too() -> None:
+    """What it takes longer, within bounds; a pass after none is not, nor is a fast one."""
+    for seconds, charged in ((1.0, 0.0), (0.9, 0.0), (1.2, 0.2), (9.0, DEAREST_AFTER)):
+        purse = Purse()
+        purse.plain(1.0)
+        purse.plain(2.0)  # nobody's fault
+        assert purse.credit == FIRST_CREDIT
+        purse = Purse()
+        purse.plain(1.0)
+        purse.guessed(2, 1.25)
+        assert purse.credit == pytest.approx(FIRST_CREDIT - 0.25)
+        purse.plain(seconds)
+        assert purse.credit == pytest.approx(FIRST_CREDIT - 0.25 - charged)
+        purse.plain(seconds)
+        assert purse.credit == pytest.approx(FIRST_CREDIT - 0.25 - charged)
+
+
+def test_a_first_pass_that_was_slow_does_not_make_guesses_cheap() -> None:
+    """After a long prompt memory is slow for a moment; rows are measured by undisturbed passes."""
+    purse = Purse()
+    for seconds in (1.6, 1.4, 1.2, *[1.0] * 8):
+        purse.plain(seconds)
+    purse.guessed(3, 1.4)
+    assert purse.credit == pytest.approx(FIRST_CREDIT - 0.4, abs=0.1)
+    for seconds in (1.0, 1.3) * 20:
+        purse.plain(seconds)
+    before = purse.credit
+    purse.guessed(3, 1.4)
+    assert before - purse.credit == pytest.approx(0.4, abs=0.1)
+
+
 def test_a_purse_lets_good_guesses_go_on() -> None:
     """Two kept of three at a usual price: it never runs dry."""
     purse = Purse()
@@ -258,7 +296,7 @@ def test_an_empty_purse_watches_until_guesses_come_true() -> None:
     for last, token in zip([62, 60, 61, *COPIED], [60, 61, *COPIED], strict=False):
         sizes.append(made.next_ids(last, room=30).size)
         made.add(token)
-    assert sizes[:5] == [1, 1, 1, 1, 2]  # two in common, then two of a quarter
+    assert sizes[:7] == [1, 1, 1, 1, 1, 1, 2]  # two in common, then four of a tenth
     assert made.accepted
 
 
