@@ -7,24 +7,27 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Final
 
 from inference.adapters import Base, BaseModel, base_model_at, read_adapter, write_adapter
 from inference.adapters.base import config_at
 from inference.adapters.manifest import read_manifest
 from inference.adapters.store import copy_adapter, manifest_of
 from inference.architectures.config import DecoderConfig
-from inference.catalog.copying import combined_digest, link_or_copy
+from inference.catalog.copying import link_or_copy
 from inference.catalog.entries import load_entries
-from inference.catalog.installed import MANIFEST, InstalledModel, weight_files, write_manifest
+from inference.catalog.installed import (
+    ADAPTER,
+    MANIFEST,
+    InstalledModel,
+    with_adapter,
+    write_manifest,
+)
 from inference.catalog.installed import read_manifest as read_model
 from inference.catalog.recipes import folder_name
 from inference.catalog.staging import free_bytes, require_space, staging
 from lanai.errors import UsageError
 
 __all__ = ["attach_adapter", "install_adapted"]
-
-FOLDER: Final = "adapter"
 
 
 def install_adapted(
@@ -64,17 +67,9 @@ def attach_adapter(
     read = read_adapter(adapter, config, base=base)  # 1
     made_for = Base(name=model.name, architecture=model.architecture)
     manifest = read_manifest(adapter) or manifest_of(adapter, adapter.name.lower(), made_for)
-    folder = model.path / FOLDER
+    folder = model.path / ADAPTER
     if manifest.kind == "task":  # 2
         copy_adapter(adapter, folder, manifest)
     else:
         write_adapter(folder, read, manifest, 8)
-    files = weight_files(model.path, model.file, FOLDER)  # 3
-    added = sum(file.stat().st_size for file in files) - model.bytes
-    return dataclasses.replace(
-        model,
-        adapter=FOLDER,
-        bytes=model.bytes + added,
-        bits_per_weight=round(model.bits_per_weight + added * 8 / model.parameters, 4),
-        sha256=combined_digest(files),
-    )
+    return with_adapter(model)  # 3

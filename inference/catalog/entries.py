@@ -4,6 +4,7 @@ import tomllib
 from dataclasses import dataclass, fields
 from functools import cache
 from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import Any, TypeVar
 
 from lanai.errors import ConfigError
@@ -48,6 +49,8 @@ class CatalogEntry:
     members: tuple[Member, ...] = ()
     keeps_codes_of: str | None = None
     """The entry this one is packed of, here, instead of being fetched."""
+    delta_of: str | None = None
+    """The same, of an entry whose codes are changed as the shipped file ``NAME.delta`` says."""
     extras: tuple[Extra, ...] = ()
     chat_form: str | None = None
     note: str = ""
@@ -59,6 +62,16 @@ class CatalogEntry:
     @property
     def source(self) -> str:
         return "pip:" + ",".join(dict.fromkeys(member.wheel for member in self.members))
+
+    @property
+    def packed_of(self) -> str | None:
+        return self.keeps_codes_of or self.delta_of
+
+    @property
+    def delta(self) -> Traversable | None:
+        """The shipped file."""
+        folder = resources.files("inference.catalog")
+        return None if self.delta_of is None else folder.joinpath(f"{self.name}.delta")
 
     @property
     def peak_bytes(self) -> int:

@@ -1,18 +1,31 @@
 """An installed model: a folder with ``lanai.json``, and reading and writing that file."""
 
+import dataclasses
 import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from inference.catalog.copying import combined_digest
 from inference.formats.files import is_plain_name, read_json
 from lanai.errors import ModelFormatError
 
-__all__ = ["MANIFEST", "InstalledModel", "read_manifest", "weight_files", "write_manifest"]
+__all__ = [
+    "ADAPTER",
+    "MANIFEST",
+    "InstalledModel",
+    "own_adapter",
+    "read_manifest",
+    "weight_files",
+    "with_adapter",
+    "write_manifest",
+]
 
 MANIFEST: Final = "lanai.json"
 SCHEMA: Final = "lanai.model/1"
+ADAPTER: Final = "adapter"
+"""The folder, inside a model's, of an adapter that is always on."""
 _ADAPTER: Final = ("adapter_config.json", "adapter_model.safetensors", "lanai.json")
 
 
@@ -48,6 +61,24 @@ def weight_files(folder: Path, file: str | None, adapter: str | None = None) -> 
     if file is not None:
         return (folder / file, *own)
     return (*sorted(folder.glob("*.safetensors")), *own)
+
+
+def own_adapter(folder: Path) -> str | None:
+    """The folder of the adapter that is always on, of a model that was packed into ``folder``."""
+    return ADAPTER if (folder / ADAPTER).is_dir() else None
+
+
+def with_adapter(model: InstalledModel) -> InstalledModel:
+    """``model``, counted without the adapter that lies in its folder, with it."""
+    files = weight_files(model.path, model.file, ADAPTER)
+    added = sum(file.stat().st_size for file in files) - model.bytes
+    return dataclasses.replace(
+        model,
+        adapter=ADAPTER,
+        bytes=model.bytes + added,
+        bits_per_weight=round(model.bits_per_weight + added * 8 / model.parameters, 4),
+        sha256=combined_digest(files),
+    )
 
 
 def write_manifest(model: InstalledModel) -> None:

@@ -17,8 +17,8 @@ from inference.catalog.copying import combined_digest, digest_of, link_or_copy
 from inference.catalog.entries import CatalogEntry, load_entries
 from inference.catalog.hub import HubDownload, HubModel
 from inference.catalog.installed import InstalledModel
-from inference.catalog.kept import KeptRecipe
 from inference.catalog.local import copy_local, local_files
+from inference.catalog.packed_recipe import PackedRecipe
 from inference.catalog.progress import Progress
 from inference.catalog.wheels import WheelDownload, fetch_entry
 from lanai.errors import ModelNotFound, UsageError
@@ -151,9 +151,9 @@ def recipe(
 ) -> Recipe:
     """The way to bring ``name`` here. Raises ``ModelNotFound`` for a name that says nothing."""
     if (entry := load_entries().get(name)) is not None:
-        if entry.keeps_codes_of is not None:
-            origin = load_entries()[entry.keeps_codes_of]
-            return KeptRecipe(entry=entry, origin=_of_wheels(origin, wheels, installed))
+        if entry.packed_of is not None:
+            origin = load_entries()[entry.packed_of]
+            return PackedRecipe(entry=entry, origin=_of_wheels(origin, wheels, installed))
         return _of_wheels(entry, wheels, installed)
     if looks_local(name):
         if own_name(name) in load_entries():

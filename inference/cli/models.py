@@ -8,6 +8,7 @@ from inference.catalog import Catalog, CatalogEntry, InstalledModel, superseded
 from inference.catalog.entries import load_entries
 from inference.cli.adapt import adapt
 from inference.cli.bar import progress_bar
+from inference.cli.delta import delta
 from inference.cli.measure import perplexity, score
 from inference.cli.pack import pack
 from inference.cli.profile import profile
@@ -85,6 +86,7 @@ def remove(name: str, as_json: bool) -> None:
 models.add_command(pack)
 models.add_command(refine)
 models.add_command(adapt)
+models.add_command(delta)
 models.add_command(perplexity)
 models.add_command(score)
 models.add_command(profile)

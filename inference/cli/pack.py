@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from inference.adapters import BaseModel
+from inference.adapters import BaseModel, read_adapter
 from inference.catalog import Catalog, InstalledModel
 from inference.catalog.adapting import attach_adapter
-from inference.catalog.installed import write_manifest
+from inference.catalog.installed import own_adapter, with_adapter, write_manifest
 from inference.catalog.progress import silent
 from inference.catalog.staging import staging
 from inference.cli.bar import progress_bar
@@ -58,6 +58,12 @@ SMALL: Final = 3.5
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     help="adapter of `lanai adapters recover`, made for these very weights; it is always on",
 )
+@click.option(
+    "--delta",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="file of `lanai models delta`, made of this very SOURCE: the model it was made of, in "
+    "seconds, to the byte",
+)
 @json_option
 def pack(
     source: str,
@@ -67,9 +73,12 @@ def pack(
     out: Path,
     calibration: Path | None,
     recovery: Path | None,
+    delta: Path | None,
     as_json: bool,
 ) -> None:
     """Pack SOURCE so that a weight of its layers takes BITS on average, scales included."""
+    if delta is not None and (keep_codes or any((bits, group, calibration, recovery))):
+        raise UsageError("--delta says how to pack", hint="leave the other options away")
     if keep_codes and any(it is not None for it in (bits, group, calibration)):
         raise UsageError(
             "--keep-codes chooses no codes", hint="leave --bits, --group and --calibration away"
@@ -82,14 +91,17 @@ def pack(
 
     torch.set_num_threads(threads)
     model = Catalog(Folders.standard().models).find(source)
-    if keep_codes:
+    if delta is not None:
+        facts = _restored(out.absolute(), model, delta)
+    elif keep_codes:
         from inference.packing.kept import keep_codes as kept
 
         with progress_bar(of_bytes=False) as progress:
             result = kept(model.path, progress=partial(progress or silent, "packing"))
+        facts = _write(out.absolute(), model, result, recovery)
     else:
         result = _rounded(model, bits or SMALL, group, calibration)
-    facts = _write(out.absolute(), model, result, recovery)
+        facts = _write(out.absolute(), model, result, recovery)
     if as_json:
         emit_json(facts)
     else:
@@ -106,6 +118,31 @@ def _rounded(
     text = load_text_model(model.path)
     columns = None if group is None else int(group)
     return packed_of(model.path, text, prose, bits=bits, group=columns, say=say)
+
+
+def _restored(out: Path, source: InstalledModel, path: Path) -> dict[str, Any]:
+    """The folder appears whole or not at all. Gives the keys of CONTRACTS."""
+    from inference.deltas.delta_file import Delta
+    from inference.deltas.restoring import fill_restored
+    from inference.packing.folder import packed_model, packing_facts
+
+    delta = Delta.open(path)
+    if delta.source != source.sha256:
+        raise UsageError(
+            f"{path} was made of other weights than those of {source.name}",
+            hint="name the source it was made of",
+        )
+    with staging(out) as stage, progress_bar(of_bytes=False) as progress:
+        say_layer = partial(progress or silent, "packing")
+        result = fill_restored(stage.folder, source.path, delta, progress=say_layer)
+        manifest = packed_model(out.name, stage.folder, source)
+        if (adapter := own_adapter(stage.folder)) is not None:
+            base = BaseModel(digests=frozenset({manifest.sha256}))
+            read_adapter(stage.folder / adapter, result.config, base=base)
+            manifest = with_adapter(manifest)
+        write_manifest(manifest)
+        stage.commit()
+    return packing_facts(manifest, result)
 
 
 def _read(path: Path) -> str:

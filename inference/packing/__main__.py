@@ -1,21 +1,27 @@
-"""``python -m inference.packing SOURCE FOLDER``: pack the model at SOURCE into FOLDER, codes kept.
+"""``python -m inference.packing SOURCE FOLDER [DELTA]``: pack the model at SOURCE into FOLDER.
 
-For the catalog, which imports no torch. Prints a line for each layer that is done: ``done of``; or
-last, with exit code 1, ``failed`` and a word of ``PackingFailure``.
+As DELTA says; without one codes are kept. For the catalog, which imports no torch. Prints a line
+for each layer that is done: ``done of``; or last, with exit code 1, ``failed`` and a word of
+``PackingFailure``.
 """
 
 import errno
 import sys
 from pathlib import Path
 
-from inference.catalog.kept import PackingFailure
+from inference.catalog.packed_recipe import PackingFailure
+from inference.deltas.delta_file import Delta
+from inference.deltas.restoring import fill_restored
 from inference.packing.folder import fill_folder
 from inference.packing.kept import keep_codes
 
 
-def main(source: Path, folder: Path) -> int:
+def main(source: Path, folder: Path, delta: Path | None = None) -> int:
     try:
-        fill_folder(folder, source, keep_codes(source, progress=_tell))
+        if delta is None:
+            fill_folder(folder, source, keep_codes(source, progress=_tell))
+        else:
+            fill_restored(folder, source, Delta.open(delta), progress=_tell)
     except (OSError, MemoryError, RuntimeError) as error:
         _say(f"failed {_failure(error)}")
         return 1

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 from inference.catalog import Catalog, copying
 from inference.catalog.entries import CatalogEntry, load_entries
 from inference.catalog.wheels import PipDownload
+from inference.deltas.delta_file import Delta
 from lanai.errors import (
     ChecksumMismatch,
     DiskFull,
@@ -274,7 +276,8 @@ def test_the_shipped_catalog_is_sound() -> None:
     for entry in entries.values():
         assert len(bytes.fromhex(entry.sha256)) == 32
         assert entry.weight_bytes <= entry.bytes
-        assert (entry.keeps_codes_of is None) == bool(entry.members)
+        assert (entry.packed_of is None) == bool(entry.members)
+        assert entry.packed_of is None or entry.packed_of in entries
     for name, bits, of_source in zip(defaults, (5.2814, 7.7228), (5.7437, 7.3581), strict=True):
         packed, source = entries[name], entries[f"{name}-source"]
         assert packed.keeps_codes_of == source.name
@@ -282,6 +285,18 @@ def test_the_shipped_catalog_is_sound() -> None:
         assert packed.bits_per_weight == pytest.approx(bits)
         assert source.bits_per_weight == pytest.approx(of_source)
     assert entries["gemma-3-270m"].chat_form == "few_shot"
+
+
+def test_what_training_made_ships_as_a_small_file() -> None:
+    """Of the 3.5-bit model, 12 MB at most; it belongs to the source the catalog brings."""
+    entry = load_entries()["smollm2-135m-instruct-small"]
+    assert entry.bits_per_weight == pytest.approx(4.7878)
+    assert entry.delta is not None
+    with resources.as_file(entry.delta) as path:
+        assert path.stat().st_size <= 12_000_000
+        delta = Delta.open(path)
+    assert delta.source == load_entries()[str(entry.delta_of)].sha256
+    assert len(delta.matrices) == 210
 
 
 PIP = """

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from inference.catalog import Catalog
-from inference.catalog.entries import CatalogEntry
-from inference.catalog.kept import PackingFailure
+from inference.catalog.entries import CatalogEntry, load_entries
+from inference.catalog.packed_recipe import PackingFailure
 from inference.packing import __main__ as child
 from lanai.errors import ChecksumMismatch, DiskFull, ModelError, ModelFormatError
 
@@ -112,6 +112,37 @@ def test_the_child_says_one_word(
     monkeypatch.setattr(child, "keep_codes", fail)
     assert child.main(tmp_path / "source.gguf", tmp_path) == 1
     assert capsys.readouterr().out == f"failed {word}\n"
+
+
+@pytest.fixture
+def small(entry: CatalogEntry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The catalog lists ``tiny-small``, a delta of ``tiny``; the shipped one stands for its own."""
+    shipped = load_entries()["smollm2-135m-instruct-small"].delta
+    packed = replace(
+        entry, name="tiny-small", file="model.safetensors", delta_of="tiny", members=()
+    )
+    monkeypatch.setattr(CatalogEntry, "delta", property(lambda it: it.delta_of and shipped))
+    for module in ("catalog", "recipes"):
+        monkeypatch.setattr(
+            f"inference.catalog.{module}.load_entries",
+            lambda: {"tiny": entry, "tiny-small": packed},
+        )
+
+
+@pytest.mark.usefixtures("small")
+def test_a_delta_goes_to_the_child(
+    catalog: Catalog, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As its third word; one that fails says what to do, and nothing is left."""
+    says = "import sys; print('failed disk_full'); sys.exit(sys.argv[3].endswith('-small.delta'))"
+    packer(says, tmp_path / "path", monkeypatch)
+    with pytest.raises(DiskFull):
+        catalog.pull("tiny-small")
+    packer("raise ValueError", tmp_path / "fails", monkeypatch)
+    with pytest.raises(ModelError, match="internal") as caught:
+        catalog.pull("tiny-small")
+    assert "install Lanai anew" in str(caught.value.hint)
+    assert list(folder.iterdir()) == []
 
 
 def test_other_errors_are_the_childs_own(tmp_path: Path) -> None:

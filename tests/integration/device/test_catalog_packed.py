@@ -1,17 +1,20 @@
-"""The default models are packed where they are pulled, of the installed sources."""
+"""Models of the catalog that are packed where they are pulled, of the installed sources."""
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 
 from inference.catalog import Catalog, Progress
 from inference.catalog.entries import load_entries
+from inference.decoder import load_decoder
 from inference.formats.packed import PackedFile
 from inference.loading import open_weights
 from inference.matrix import GridMatrix
 from inference.packing.kept import kept_grid
+from inference.text import load_text_model
 from lanai.folders import Folders
 from lanai.settings import Settings
 
@@ -38,6 +41,13 @@ CLOUD = Kept(
     licence=frozenset({"GEMMA_TERMS.html", "NOTICE.md"}),
     down=9,
     shape=(640, 2048),
+)
+
+
+SMALL = "smollm2-135m-instruct-small"
+TEXT = (
+    "The sea is blue because water takes the red part of the light away. Deep down there is no "
+    "light at all, and the animals that live there make their own."
 )
 
 
@@ -93,3 +103,35 @@ def test_a_default_model_comes_out_to_the_byte(folder: Path, kept: Kept, under: 
     ours = PackedFile.open(model.path / "model.safetensors").matrices[f"layers.{kept.down}.down"]
     assert (ours.dense_rows(0, kept.shape[0]) == kept_grid(down).dense(32).numpy()).all()
     assert (kept_grid(down).codes == down.codes).float().mean() > 0.9999
+
+
+def test_the_small_model_comes_out_to_the_byte(folder: Path) -> None:
+    """Of the source and the shipped delta: the pinned digest, its adapter, 3.5 bits in the layers.
+
+    It runs, and what it says of a text is near to what the source says.
+    """
+    source = installed_source(DEVICE)
+    (folder / DEVICE.source).symlink_to(source)
+    catalog = Catalog(folder, wheels=no_network)
+    model = catalog.pull(SMALL)
+    assert (model.sha256, model.adapter) == (load_entries()[SMALL].sha256, "adapter")
+    assert catalog.verify(SMALL) == model
+    assert catalog.pull(SMALL) == model
+    assert {path.name for path in model.path.iterdir()} == DEVICE.licence | {
+        "adapter",
+        "lanai.json",
+        "model.safetensors",
+        "text.json",
+        "tokenizer.json",
+    }
+    matrices = PackedFile.open(model.path / "model.safetensors").matrices
+    body = [each for name, each in matrices.items() if name.startswith("layers.")]
+    weights = sum(each.shape[0] * each.shape[1] for each in body)
+    assert sum(each.bytes for each in body) * 8 / weights <= 3.5
+    ids = torch.tensor(load_text_model(source).encode(TEXT))
+    lost = {}
+    for path in (source, model.path):
+        decoder = load_decoder(path, context_tokens=64)
+        said = decoder.forward(ids, decoder.new_cache(64), all_logits=True).logits
+        lost[path] = float(torch.nn.functional.cross_entropy(said[:-1].float(), ids[1:]))
+    assert lost[model.path] == pytest.approx(lost[source], abs=0.3)
