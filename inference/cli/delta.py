@@ -23,7 +23,7 @@ __all__ = ["delta"]
 )
 @json_option
 def delta(packed: str, source: str, out: Path, as_json: bool) -> None:
-    """Write what the model PACKED has beyond SOURCE, which it was packed of: a sixth of its bytes.
+    """Write what the model PACKED has beyond SOURCE, which it was packed of: few of its bytes.
 
     Its adapter goes with it. `lanai models pack SOURCE --delta FILE` makes it again, to the byte.
     """
