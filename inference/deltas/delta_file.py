@@ -78,6 +78,7 @@ class Delta:
     files: Mapping[str, bytes]
 
     def write(self, path: Path) -> None:
+        """The file appears whole or not at all."""
         tensors: dict[str, NDArray[Any]] = {}
         for name, stream in self.streams.items():
             tensors[f"{name}.words"] = stream.encoded.words
@@ -99,7 +100,12 @@ class Delta:
             },
             "files": {name: hashlib.sha256(data).hexdigest() for name, data in self.files.items()},
         }
-        write_safetensors(path, tensors, {KEY: json.dumps(description, separators=(",", ":"))})
+        part = path.with_name(f".{path.name}.partial")
+        try:
+            write_safetensors(part, tensors, {KEY: json.dumps(description, separators=(",", ":"))})
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
 
     @classmethod
     def open(cls, path: Path) -> "Delta":

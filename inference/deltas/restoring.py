@@ -56,7 +56,8 @@ def restored(delta: Delta, source: Path, *, progress: Progress) -> Packed:
     for name, matrix in body_matrices(config, read):
         if (change := delta.matrices.get(name)) is None:
             raise other_model()
-        packed.matrices[name] = reading.matrix(change, matrix)
+        with np.errstate(over="ignore", invalid="ignore"):  # of row scales that nobody wrote
+            packed.matrices[name] = reading.matrix(change, matrix)
         if name.endswith(".down"):
             progress(int(name.split(".")[1]) + 1, config.layers)
     reading.require_end()

@@ -122,6 +122,14 @@ def test_other_weights_of_the_same_shape_do_not_pass(delta: Delta, tmp_path: Pat
     assert caught.value.hint
 
 
+def test_row_scales_that_nobody_wrote_are_no_crash(delta: Delta, source: Path) -> None:
+    """Infinite, no number, and below zero: codes come out, or it does not fit together."""
+    stored = delta.row_scales.copy()
+    stored[:4] = [0x7F80, 0x7FC0, 0xBF80, 0x7F7F]
+    with pytest.raises(ModelFormatError, match="damaged"):
+        restored(replace(delta, row_scales=stored), source, progress=lambda *_: None)
+
+
 @UNHURRIED
 @given(data=st.data())
 def test_a_changed_file_never_gives_another_model(
