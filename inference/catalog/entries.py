@@ -51,6 +51,8 @@ class CatalogEntry:
     """The entry this one is packed of, here, instead of being fetched."""
     delta_of: str | None = None
     """The same, of an entry whose codes are changed as the shipped file ``NAME.delta`` says."""
+    body_bits: float | None = None
+    """Of a delta: the ``models pack --bits`` it is the trained outcome of."""
     extras: tuple[Extra, ...] = ()
     chat_form: str | None = None
     note: str = ""

@@ -1,18 +1,21 @@
 """``lanai models pack``: a source model to a packed folder."""
 
 from functools import partial
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from inference.adapters import BaseModel, read_adapter
-from inference.catalog import Catalog, InstalledModel
+from inference.adapters import BaseModel
+from inference.catalog import Catalog, CatalogEntry, InstalledModel
 from inference.catalog.adapting import attach_adapter
-from inference.catalog.installed import own_adapter, with_adapter, write_manifest
+from inference.catalog.entries import load_entries
+from inference.catalog.installed import write_manifest
 from inference.catalog.progress import silent
 from inference.catalog.staging import staging
 from inference.cli.bar import progress_bar
+from inference.cli.delta import write_restored
 from inference.openmp import set_openmp_here
 from inference.text import load_text_model
 from lanai.cli.output import emit_json, json_option, say
@@ -64,6 +67,7 @@ SMALL: Final = 3.5
     help="file of `lanai models delta`, made of this very SOURCE: the model it was made of, in "
     "seconds, to the byte",
 )
+@click.option("--anew", is_flag=True, help="compute, even where a trained packing ships with Lanai")
 @json_option
 def pack(
     source: str,
@@ -74,10 +78,15 @@ def pack(
     calibration: Path | None,
     recovery: Path | None,
     delta: Path | None,
+    anew: bool,
     as_json: bool,
 ) -> None:
-    """Pack SOURCE so that a weight of its layers takes BITS on average, scales included."""
-    if delta is not None and (keep_codes or any((bits, group, calibration, recovery))):
+    """Pack SOURCE so that a weight of its layers takes BITS on average, scales included.
+
+    Where a packing of SOURCE that was trained for BITS ships with Lanai, as of the default device
+    model's for 3.5, that is what you get, in seconds; --anew computes.
+    """
+    if delta is not None and (keep_codes or any((bits, group, calibration, recovery, anew))):
         raise UsageError("--delta says how to pack", hint="leave the other options away")
     if keep_codes and any(it is not None for it in (bits, group, calibration)):
         raise UsageError(
@@ -91,8 +100,14 @@ def pack(
 
     torch.set_num_threads(threads)
     model = Catalog(Folders.standard().models).find(source)
+    computed = anew or keep_codes or any((group, calibration, recovery))
+    trained = None if computed else _trained(model, bits or SMALL)
     if delta is not None:
-        facts = _restored(out.absolute(), model, delta)
+        facts = write_restored(out.absolute(), model, delta)
+    elif trained is not None and trained.delta is not None:
+        say(f"the trained packing that ships as {trained.name} is taken; --anew computes one")
+        with resources.as_file(trained.delta) as path:
+            facts = write_restored(out.absolute(), model, path)
     elif keep_codes:
         from inference.packing.kept import keep_codes as kept
 
@@ -108,6 +123,16 @@ def pack(
         click.echo(f"{facts['bits_per_weight']:.3f} bits a weight, {facts['bytes'] / 1e6:.1f} MB")
 
 
+def _trained(source: InstalledModel, bits: float) -> CatalogEntry | None:
+    """The catalog's model that was trained for so many bits of this very source."""
+    entries = load_entries()
+    for entry in entries.values():
+        of = entries.get(entry.delta_of or "")
+        if of is not None and (of.sha256, entry.body_bits) == (source.sha256, bits):
+            return entry
+    return None
+
+
 def _rounded(
     model: InstalledModel, bits: float, group: str | None, calibration: Path | None
 ) -> "Packed":
@@ -118,31 +143,6 @@ def _rounded(
     text = load_text_model(model.path)
     columns = None if group is None else int(group)
     return packed_of(model.path, text, prose, bits=bits, group=columns, say=say)
-
-
-def _restored(out: Path, source: InstalledModel, path: Path) -> dict[str, Any]:
-    """The folder appears whole or not at all. Gives the keys of CONTRACTS."""
-    from inference.deltas.delta_file import Delta
-    from inference.deltas.restoring import fill_restored
-    from inference.packing.folder import packed_model, packing_facts
-
-    delta = Delta.open(path)
-    if delta.source != source.sha256:
-        raise UsageError(
-            f"{path} was made of other weights than those of {source.name}",
-            hint="name the source it was made of",
-        )
-    with staging(out) as stage, progress_bar(of_bytes=False) as progress:
-        say_layer = partial(progress or silent, "packing")
-        result = fill_restored(stage.folder, source.path, delta, progress=say_layer)
-        manifest = packed_model(out.name, stage.folder, source)
-        if (adapter := own_adapter(stage.folder)) is not None:
-            base = BaseModel(digests=frozenset({manifest.sha256}))
-            read_adapter(stage.folder / adapter, result.config, base=base)
-            manifest = with_adapter(manifest)
-        write_manifest(manifest)
-        stage.commit()
-    return packing_facts(manifest, result)
 
 
 def _read(path: Path) -> str:

@@ -9,12 +9,14 @@ import torch
 
 from inference.catalog import Catalog, Progress
 from inference.catalog.entries import load_entries
+from inference.catalog.installed import read_manifest
 from inference.decoder import load_decoder
 from inference.formats.packed import PackedFile
 from inference.loading import open_weights
 from inference.matrix import GridMatrix
 from inference.packing.kept import kept_grid
 from inference.text import load_text_model
+from lanai.cli.mount import run
 from lanai.folders import Folders
 from lanai.settings import Settings
 
@@ -116,6 +118,9 @@ def test_the_small_model_comes_out_to_the_byte(folder: Path) -> None:
     model = catalog.pull(SMALL)
     assert (model.sha256, model.adapter) == (load_entries()[SMALL].sha256, "adapter")
     assert catalog.verify(SMALL) == model
+    packed = folder / "packed"  # what `lanai models pack` takes for 3.5 bits of this source
+    assert run(["models", "pack", str(source), "--out", str(packed)]) == 0
+    assert read_manifest(packed).sha256 == model.sha256
     assert catalog.pull(SMALL) == model
     assert {path.name for path in model.path.iterdir()} == DEVICE.licence | {
         "adapter",

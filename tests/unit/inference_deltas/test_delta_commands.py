@@ -8,6 +8,8 @@ import pytest
 
 from inference.adapters import Base
 from inference.adapters.base import config_at
+from inference.catalog.copying import digest_of
+from inference.catalog.entries import CatalogEntry
 from inference.catalog.installed import read_manifest
 from inference.decoder import load_decoder
 from inference.testing import write_tiny_model
@@ -106,7 +108,8 @@ def test_a_file_that_is_no_delta_is_said_so(
 
 
 @pytest.mark.parametrize(
-    "more", [["--bits", "3.5"], ["--keep-codes"], ["--group", "32"], ["--recovery", "."]]
+    "more",
+    [["--bits", "3.5"], ["--keep-codes"], ["--group", "32"], ["--recovery", "."], ["--anew"]],
 )
 def test_a_delta_says_how_to_pack(
     source: Path, delta: Path, tmp_path: Path, more: list[str], capsys: pytest.CaptureFixture[str]
@@ -115,6 +118,45 @@ def test_a_delta_says_how_to_pack(
     arguments = ["--delta", str(delta), "--out", str(tmp_path / "no"), *more]
     assert run(["models", "pack", str(source), *arguments]) == 2
     assert "--delta says how to pack" in capsys.readouterr().err
+
+
+def entry(name: str, source: Path, **changes: Any) -> CatalogEntry:
+    digest = digest_of(source / "model.safetensors")
+    facts: dict[str, Any] = {"format": "packed", "file": "model.safetensors", "license": "none"}
+    facts |= {"architecture": "llama", "parameters": 1, "weight_bytes": 1, "bytes": 1}
+    return CatalogEntry(name=name, sha256=digest, **facts, **changes)
+
+
+def test_a_packing_that_was_trained_and_ships_is_taken(
+    source: Path,
+    packed: Path,
+    delta: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """For the bits it was trained for and the very source, and it is said; --anew computes."""
+    of, small = entry("of", source), entry("small", source, delta_of="of", body_bits=4.5)
+    monkeypatch.setattr(CatalogEntry, "delta", property(lambda it: it.delta_of and delta))
+    monkeypatch.setattr("inference.cli.pack.load_entries", lambda: {"of": of, "small": small})
+    bare = read_manifest(packed.parent / "bare").sha256
+
+    def made(name: str, *more: str) -> tuple[str, str]:
+        out = tmp_path / name
+        assert run(["models", "pack", str(source), "--out", str(out), *more]) == 0
+        return read_manifest(out).sha256, capsys.readouterr().err
+
+    digest, said = made("taken", "--bits", "4.5")
+    assert digest == read_manifest(packed).sha256
+    assert "ships as small is taken; --anew computes one" in said
+    for more in (["--bits", "4.5", "--anew"], ["--bits", "4.5", "--group", "32"]):
+        digest, said = made(more[-1], *more)
+        assert (digest, "is taken" in said) == (bare, False)
+    digest, said = made("other bits", "--bits", "4.4")
+    assert "is taken" not in said
+    of = entry("of", packed)  # the catalog's source has other weights now
+    digest, said = made("other source", "--bits", "4.5")
+    assert (digest, "is taken" in said) == (bare, False)
 
 
 def test_only_a_packed_model_has_a_delta(
