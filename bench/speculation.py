@@ -124,7 +124,7 @@ class Answer:
         self.tokens: list[int] = []
         self.finished: Finished | None = None
         self._go_on_to(1)
-        self.wall_s = self.cpu_s = 0.0
+        self.wall_s = self.cpu_s = 1e-9  # not 0: an answer may end with its first token
 
     def go_on(self) -> None:
         """A few tokens more, timed."""
