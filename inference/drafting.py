@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from inference.runner import RewindingSlot
 
-__all__ = ["Draft", "DraftModel", "Ids", "PromptLookup"]
+__all__ = ["Draft", "DraftModel", "Ids", "PromptLookup", "Said"]
 
 Ids = NDArray[np.int32]
 
+ID_BYTES: Final = 4
+NOTHING: Final = np.zeros(0, np.int32)
 SHORTEST_MATCH: Final = 2
 LONGEST_MATCH: Final = 8
 PIECE: Final = 256
@@ -27,17 +29,44 @@ FEW: Final = 8
 """Ids it reads on the way to a guess."""
 
 
+class Said:
+    """What was read and said: ids, as an array and as bytes of the same memory."""
+
+    def __init__(self, prompt: Ids, *, room: int) -> None:
+        """``prompt`` is copied; ``room``: for how many ids more."""
+        self.bytes = bytearray((prompt.size + room) * ID_BYTES)
+        self._all: Ids = np.frombuffer(self.bytes, np.int32)
+        self._all[: prompt.size] = prompt
+        self.length = prompt.size
+
+    def __repr__(self) -> str:
+        return f"<said: {self.length} ids>"
+
+    @property
+    def ids(self) -> Ids:
+        return self._all[: self.length]
+
+    def add(self, token: int) -> None:
+        self._all[self.length] = token
+        self.length += 1
+
+    def wipe(self) -> None:
+        """Overwrite every id."""
+        self._all.fill(0)
+        self.length = 0
+
+
 class Draft(Protocol):
     """One request's source of guesses."""
 
     free: bool
     """Whether a guess costs next to nothing, so that it can be made only to be watched."""
 
-    def ready(self, ids: Ids) -> bool:
-        """Whether a guess is a matter of moments; where not, a piece of ``ids`` is read instead."""
+    def ready(self, said: Said) -> bool:
+        """Whether a guess is a matter of moments; where not, a piece of it is read instead."""
 
-    def guess(self, ids: Ids, most: int) -> Ids:
-        """What may follow ``ids``: up to ``most`` of them, the caller's to overwrite."""
+    def guess(self, said: Said, most: int) -> Ids:
+        """What may follow: up to ``most`` ids, the caller's to overwrite."""
 
     def wipe(self) -> None:
         """Overwrite every id."""
@@ -48,12 +77,12 @@ class PromptLookup:
 
     free = True
 
-    def ready(self, ids: Ids) -> bool:
+    def ready(self, said: Said) -> bool:
         return True
 
-    def guess(self, ids: Ids, most: int) -> Ids:
-        start = _behind_the_longest_run(ids)
-        return ids[start : start + most].copy()
+    def guess(self, said: Said, most: int) -> Ids:
+        start = _behind_the_longest_run(said)
+        return NOTHING if start == said.length else said.ids[start : start + most].copy()
 
     def wipe(self) -> None:
         pass
@@ -73,7 +102,8 @@ class DraftModel:
     def __repr__(self) -> str:
         return f"<draft model: {self._length} of {self._read.size} ids read>"
 
-    def ready(self, ids: Ids) -> bool:
+    def ready(self, said: Said) -> bool:
+        ids = said.ids
         self._go_back_to(ids[:-1])
         unread = ids[self._length : -1]
         if unread.size <= FEW:
@@ -81,14 +111,15 @@ class DraftModel:
         self._next(unread[:PIECE])
         return False
 
-    def guess(self, ids: Ids, most: int) -> Ids:
+    def guess(self, said: Said, most: int) -> Ids:
+        ids = said.ids
         self._go_back_to(ids[:-1])  # the last is read: its prediction is wanted
-        said = np.zeros(most, np.int32)
+        found = np.zeros(most, np.int32)
         new = ids[self._length :]
         for at in range(most):
-            said[at] = self._next(new)
-            new = said[at : at + 1]
-        return said
+            found[at] = self._next(new)
+            new = found[at : at + 1]
+        return found
 
     def wipe(self) -> None:
         self._slot.wipe()
@@ -115,27 +146,26 @@ class DraftModel:
         return token
 
 
-def _behind_the_longest_run(ids: Ids) -> int:
-    """Behind the longest earlier run that ends as ``ids`` do, the latest of them; else the end.
+def _behind_the_longest_run(said: Said) -> int:
+    """Behind the longest earlier run that ends as it all ends, the latest of them; else the end.
 
-    As bytes: between two passes the code of a dozen numpy calls is gone from the processor's
-    caches, and took one to three hundredths of a token's time.
+    As bytes: between two passes the code of numpy's calls is gone from the processor's caches, and
+    a dozen of them took one to three hundredths of a token's time; these few take two thousandths.
     """
-    said, behind = bytearray(ids.data), ids.size
-    for length in range(SHORTEST_MATCH, min(LONGEST_MATCH, ids.size - 1) + 1):
-        at = _latest(said, length * ids.itemsize, ids.itemsize)
+    behind = said.length
+    for length in range(SHORTEST_MATCH, min(LONGEST_MATCH, said.length - 1) + 1):
+        at = _latest(said.bytes, said.length * ID_BYTES, length * ID_BYTES)
         if at < 0:
             break
-        behind = at // ids.itemsize + length
-    said[:] = bytes(len(said))
+        behind = at // ID_BYTES + length
     return behind
 
 
-def _latest(said: bytearray, size: int, step: int) -> int:
-    """Where the last ``size`` bytes stood before, at a multiple of ``step``; -1: nowhere."""
-    wanted = said[-size:]
-    at = said.rfind(wanted, 0, len(said) - step)
-    while at > 0 and at % step:
+def _latest(said: bytearray, end: int, size: int) -> int:
+    """Where the last ``size`` bytes before ``end`` stood before, in whole ids; -1: nowhere."""
+    wanted = said[end - size : end]
+    at = said.rfind(wanted, 0, end - ID_BYTES)
+    while at > 0 and at % ID_BYTES:
         at = said.rfind(wanted, 0, at + size - 1)
     wanted[:] = bytes(size)
     return at

@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from inference.drafting import Draft, Ids, PromptLookup
+from inference.drafting import NOTHING, Draft, Ids, PromptLookup, Said
 
 __all__ = ["Purse", "Speculation"]
 
@@ -102,11 +102,9 @@ class Speculation:
         self.drafted = 0
         self.accepted = 0
         self._rows = rows
-        self._ids = np.zeros(prompt.size + answer, np.int32)
-        self._ids[: prompt.size] = prompt
-        self._length = prompt.size
-        self._guess = np.zeros(0, np.int32)
-        self._watched = np.zeros(0, np.int32)
+        self._said = Said(prompt, room=answer)
+        self._guess = NOTHING
+        self._watched = NOTHING
         self._sources: list[tuple[Draft, Purse]] = [(PromptLookup(), Purse())]
         if draft is not None:
             purse = Purse(FIRST_DRAFT_CREDIT, plain_first=PLAIN_FIRST, dearest=2 * DEAREST)
@@ -128,7 +126,9 @@ class Speculation:
         self._find_guess(min(self._rows, room) - 1)
         self.drafted += self._guess.size
         ids = np.empty(1 + self._guess.size, np.int32)
-        ids[0], ids[1:] = last, self._guess
+        ids[0] = last
+        if self._guess.size:
+            ids[1:] = self._guess
         return ids
 
     def took(self, rows: int, seconds: float) -> None:
@@ -141,8 +141,7 @@ class Speculation:
 
     def add(self, token: int) -> None:
         """The answer goes on with ``token``."""
-        self._ids[self._length] = token
-        self._length += 1
+        self._said.add(token)
         if self._watching is not None and self._watched.size and self._watched[0] == token:
             self._watching.watched()
         self._drop_watched()
@@ -156,8 +155,7 @@ class Speculation:
 
     def wipe(self) -> None:
         """Overwrite every id."""
-        self._ids.fill(0)
-        self._length = 0
+        self._said.wipe()
         self._drop_guess()
         self._drop_watched()
         for draft, _ in self._sources:
@@ -167,25 +165,26 @@ class Speculation:
         """Of the first source that may be asked and knows one; its purse pays."""
         if most < 1:
             return
-        ids = self._ids[: self._length]
         for draft, purse in self._sources:
             affords = min(most, purse.affords())
             if not affords:
                 if draft.free:
-                    self._watched, self._watching = draft.guess(ids, 1), purse
+                    self._watched, self._watching = draft.guess(self._said, 1), purse
                 continue
-            if not draft.ready(ids):
+            if not draft.ready(self._said):
                 self._reading = True
                 return
-            self._guess = draft.guess(ids, affords)
+            self._guess = draft.guess(self._said, affords)
             if self._guess.size:
                 self._paying = purse
                 return
 
     def _drop_guess(self) -> None:
-        self._guess.fill(0)
-        self._guess = self._guess[:0]
+        if self._guess.size:
+            self._guess.fill(0)
+            self._guess = NOTHING
 
     def _drop_watched(self) -> None:
-        self._watched.fill(0)
-        self._watched, self._watching = self._watched[:0], None
+        if self._watched.size:
+            self._watched.fill(0)
+        self._watched, self._watching = NOTHING, None

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from device_agent.local import InstalledDevice
-from inference.drafting import FEW, PIECE, DraftModel
+from inference.drafting import FEW, PIECE, DraftModel, Said
 from inference.engine import Finished, GenerateOptions, Sampling, Token
 from inference.process import ProcessEngine
 from inference.runner import Prediction, step_alone
@@ -176,7 +176,7 @@ def test_nothing_of_it_stays() -> None:
     assert slot.wiped
     assert not any(logits.any() for logits in slot.told)
     draft = DraftModel(Ruled(onward, Clock()).begin(9, 0), room=9)
-    draft.guess(np.array(PROMPT, np.int32), 3)
+    draft.guess(Said(np.array(PROMPT, np.int32), room=0), 3)
     assert draft._read.any()
     assert "6 of 9" in repr(draft)
     draft.wipe()
@@ -187,10 +187,11 @@ def test_it_is_ready_when_little_is_unread() -> None:
     """Few ids are read on the way to a guess."""
     draft = DraftModel(Ruled(onward, Clock()).begin(40, 0), room=40)
     ids = np.arange(30, dtype=np.int32)
-    assert draft.ready(ids[: FEW + 1])
-    assert not draft.ready(ids)
-    assert draft.ready(ids)
-    assert draft.guess(ids, 2).tolist()[0] == onward(ids.tolist())
+    assert draft.ready(Said(ids[: FEW + 1], room=0))
+    said = Said(ids, room=0)
+    assert not draft.ready(said)
+    assert draft.ready(said)
+    assert draft.guess(said, 2).tolist()[0] == onward(ids.tolist())
 
 
 async def told(engine: ProcessEngine, *, speculation: bool) -> tuple[list[int], Finished]:

@@ -218,7 +218,7 @@ def test_a_wiped_one_holds_no_id() -> None:
     guess = made._guess
     assert guess.any()
     made.wipe()
-    assert not made._ids.any()
+    assert not any(made._said.bytes)
     assert not guess.any()
 
 
