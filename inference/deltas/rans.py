@@ -42,9 +42,11 @@ def odds_of(counts: NDArray[np.int64]) -> Odds:
     """
     total = counts.sum(1, keepdims=True)
     odds = np.maximum(counts * WHOLE // np.maximum(total, 1), counts > 0)
-    # What rounding took or gave goes to the likeliest, which has the most to spare.
-    rows, most = np.arange(len(odds)), odds.argmax(1)
-    odds[rows, most] += np.where(total[:, 0] > 0, WHOLE - odds.sum(1), 0)
+    # What rounding took goes to the likeliest; what it gave comes from those, but for a last part.
+    rows = np.flatnonzero(total)
+    while (left := WHOLE - odds[rows].sum(1)).any():
+        most = odds[rows].argmax(1)
+        odds[rows, most] += np.maximum(left, 1 - odds[rows, most])
     whole: Odds = odds.astype(np.uint16)
     return whole
 

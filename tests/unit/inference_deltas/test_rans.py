@@ -57,6 +57,15 @@ def test_odds_are_whole_and_leave_nobody_out() -> None:
     assert ((odds > 0) == (counts > 0)).all()
 
 
+def test_many_rare_symbols_do_not_use_up_a_common_one() -> None:
+    """A hundred that came once beside 156 that came often: each keeps a share."""
+    counts = np.array([[1] * 100 + [10**6] * 156])
+    odds = odds_of(counts)
+    assert odds.sum() == WHOLE
+    assert (odds > 0).all()
+    assert (odds <= WHOLE).all()
+
+
 def test_it_takes_about_the_entropy() -> None:
     """Within two percent, beside the four bytes of each lane."""
     parts = drawn(1, [40_000], 3, 8)
