@@ -63,6 +63,15 @@ class GridMatrix:
             self.shape
         )
 
+    def dense_unfused(self) -> Tensor:
+        """``dense`` with the product rounded before the sum: the same bits on every processor.
+
+        ``dense`` may fuse the two, and not everywhere.
+        """
+        weight = self.codes * self.scale.repeat_interleave(GRID_GROUP, 1)
+        weight += self.minimum.repeat_interleave(GRID_GROUP, 1)
+        return weight
+
     def dense_rows(self, first: int, last: int) -> Tensor:
         part = slice(first, last)
         return GridMatrix(

@@ -11,13 +11,12 @@ from inference.catalog.installed import (
     own_adapter,
     read_manifest,
     weight_files,
-    with_adapter,
     write_manifest,
 )
 from inference.catalog.progress import Progress, silent
 from inference.catalog.recipes import Recipe, folder_name, looks_local, own_name, recipe
 from inference.catalog.staging import FreeBytes, free_bytes, require_space, staging
-from inference.catalog.weighing import weigh
+from inference.catalog.weighing import Weighed, weigh
 from inference.catalog.wheels import PipDownload, WheelDownload
 from inference.formats import locate
 from inference.formats.packed import WEIGHTS
@@ -153,10 +152,14 @@ def _sound(folder: Path) -> InstalledModel | None:
 def _assembled(order: Recipe, folder: Path, file: str | None) -> InstalledModel:
     """The facts of the files in ``folder``. Raises ``ModelFormatError`` when they are not a model,
     or ``ModelError`` when they are not what the catalog says."""
-    counted = weigh(folder, file)
     entry = order.entry
-    files = weight_files(folder, file)
-    bare = InstalledModel(
+    brought = entry is not None and entry.delta_of is not None
+    adapter = own_adapter(folder) if brought else None
+    counted = weigh(folder, file, adapter)
+    if entry is not None and not _as_listed(counted, entry.parameters, entry.weight_bytes):
+        raise ModelError(f"the catalog counts the weights of {order.name} differently")
+    files = weight_files(folder, file, adapter)
+    return InstalledModel(
         name=order.name,
         path=folder,
         format="huggingface" if file is None else _format(file),
@@ -170,20 +173,16 @@ def _assembled(order: Recipe, folder: Path, file: str | None) -> InstalledModel:
         sha256=combined_digest(files) if entry is None else entry.sha256,
         license=counted.license if entry is None else entry.license,
         source=order.source,
+        adapter=adapter,
     )
-    brought = entry is not None and entry.delta_of is not None and own_adapter(folder) is not None
-    model = with_adapter(bare) if brought else bare
-    weight_bytes = counted.weight_bytes + model.bytes - bare.bytes
-    if entry is not None and (model.parameters, weight_bytes) != (
-        entry.parameters,
-        entry.weight_bytes,
-    ):
-        raise ModelError(f"the catalog counts the weights of {order.name} differently")
-    return model
 
 
 def _format(file: str) -> str:
     return "packed" if file == WEIGHTS else "gguf"
+
+
+def _as_listed(counted: Weighed, parameters: int, weight_bytes: int) -> bool:
+    return (counted.parameters, counted.weight_bytes) == (parameters, weight_bytes)
 
 
 def _at(path: Path) -> InstalledModel:

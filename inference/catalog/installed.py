@@ -15,6 +15,7 @@ __all__ = [
     "ADAPTER",
     "MANIFEST",
     "InstalledModel",
+    "adapter_files",
     "own_adapter",
     "read_manifest",
     "weight_files",
@@ -57,10 +58,14 @@ def weight_files(folder: Path, file: str | None, adapter: str | None = None) -> 
 
     Then the files of the adapter that is always on: all of them say what it computes.
     """
-    own = () if adapter is None else tuple(folder / adapter / name for name in _ADAPTER)
+    own = () if adapter is None else adapter_files(folder, adapter)
     if file is not None:
         return (folder / file, *own)
     return (*sorted(folder.glob("*.safetensors")), *own)
+
+
+def adapter_files(folder: Path, adapter: str) -> tuple[Path, ...]:
+    return tuple(folder / adapter / name for name in _ADAPTER)
 
 
 def own_adapter(folder: Path) -> str | None:

@@ -1,5 +1,6 @@
 """Counting what a model's files hold: parameters, tensor bytes, architecture. Headers only."""
 
+import dataclasses
 import json
 import math
 import struct
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from inference.catalog.installed import weight_files
+from inference.catalog.installed import adapter_files, weight_files
 from inference.formats.gguf_file import GgufFile
 from inference.formats.huggingface import HuggingFaceFolder
 from inference.formats.packed import WEIGHTS, PackedFile
@@ -34,8 +35,10 @@ class Weighed:
         return round(self.weight_bytes * 8 / self.parameters, 4)
 
 
-def weigh(folder: Path, file: str | None) -> Weighed:
+def weigh(folder: Path, file: str | None, adapter: str | None = None) -> Weighed:
     """Count a GGUF or packed ``file`` in ``folder``, or a Hugging Face folder when it is ``None``.
+
+    ``adapter``: the folder of the model's own, whose files are counted as weights whole.
 
     Raises ``ModelFormatError`` for files that are damaged or hold no weights.
     """
@@ -47,7 +50,10 @@ def weigh(folder: Path, file: str | None) -> Weighed:
         counted = _gguf(folder / file)
     if not counted.parameters:
         raise ModelFormatError(f"{folder} holds no weights")
-    return counted
+    if adapter is None:
+        return counted
+    own = sum(path.stat().st_size for path in adapter_files(folder, adapter))
+    return dataclasses.replace(counted, weight_bytes=counted.weight_bytes + own)
 
 
 def _gguf(path: Path) -> Weighed:

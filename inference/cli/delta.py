@@ -8,10 +8,12 @@ import click
 
 from inference.adapters import BaseModel, read_adapter
 from inference.catalog import Catalog, InstalledModel
-from inference.catalog.installed import own_adapter, with_adapter, write_manifest
+from inference.catalog.copying import digest_of
+from inference.catalog.installed import own_adapter, weight_files, with_adapter, write_manifest
 from inference.catalog.progress import silent
 from inference.catalog.staging import staging
 from inference.cli.bar import progress_bar
+from inference.formats.packed import PackedFile
 from lanai.cli.output import emit_json, json_option, say
 from lanai.errors import UsageError
 from lanai.folders import Folders
@@ -40,19 +42,15 @@ def delta(packed: str, source: str, out: Path, as_json: bool) -> None:
     model, origin = catalog.find(packed), catalog.find(source)
     if model.format != "packed":
         raise UsageError(f"{model.name} is not a packed model", hint="`lanai models pack`")
-    from inference.catalog.copying import digest_of
     from inference.deltas.making import make_delta
-    from inference.formats.packed import WEIGHTS, PackedFile
 
-    adapter = None if model.adapter is None else model.path / model.adapter
-    files = {} if adapter is None else {file.name: file.read_bytes() for file in adapter.iterdir()}
-    weights = model.path / WEIGHTS
+    weights, *adapter = weight_files(model.path, model.file, model.adapter)
     made = make_delta(
         PackedFile.open(weights),
         origin.path,
         of=origin.sha256,
         weights=digest_of(weights),
-        files=files,
+        files={file.name: file.read_bytes() for file in adapter},
     )
     made.write(out)
     size = out.stat().st_size

@@ -1,5 +1,6 @@
 """``lanai models pack``: a source model to a packed folder."""
 
+import contextlib
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from inference.adapters import BaseModel
-from inference.catalog import Catalog, CatalogEntry, InstalledModel
+from inference.catalog import Catalog, InstalledModel
 from inference.catalog.adapting import attach_adapter
 from inference.catalog.entries import load_entries
 from inference.catalog.installed import write_manifest
@@ -100,37 +101,40 @@ def pack(
 
     torch.set_num_threads(threads)
     model = Catalog(Folders.standard().models).find(source)
-    computed = anew or keep_codes or any((group, calibration, recovery))
-    trained = None if computed else _trained(model, bits or SMALL)
-    if delta is not None:
-        facts = write_restored(out.absolute(), model, delta)
-    elif trained is not None and trained.delta is not None:
-        say(f"the trained packing that ships as {trained.name} is taken; --anew computes one")
-        with resources.as_file(trained.delta) as path:
-            facts = write_restored(out.absolute(), model, path)
-    elif keep_codes:
-        from inference.packing.kept import keep_codes as kept
-
-        with progress_bar(of_bytes=False) as progress:
-            result = kept(model.path, progress=partial(progress or silent, "packing"))
-        facts = _write(out.absolute(), model, result, recovery)
-    else:
-        result = _rounded(model, bits or SMALL, group, calibration)
-        facts = _write(out.absolute(), model, result, recovery)
+    with contextlib.ExitStack() as stack:
+        if delta is None and not (anew or keep_codes or any((group, calibration, recovery))):
+            delta = _shipped(model, bits or SMALL, stack)
+        if delta is not None:
+            facts = write_restored(out.absolute(), model, delta)
+        else:
+            result = (
+                _kept(model) if keep_codes else _rounded(model, bits or SMALL, group, calibration)
+            )
+            facts = _write(out.absolute(), model, result, recovery)
     if as_json:
         emit_json(facts)
     else:
         click.echo(f"{facts['bits_per_weight']:.3f} bits a weight, {facts['bytes'] / 1e6:.1f} MB")
 
 
-def _trained(source: InstalledModel, bits: float) -> CatalogEntry | None:
-    """The catalog's model that was trained for so many bits of this very source."""
+def _shipped(source: InstalledModel, bits: float, stack: contextlib.ExitStack) -> Path | None:
+    """The shipped delta trained for so many bits of this very source; ``stack`` holds its file."""
     entries = load_entries()
     for entry in entries.values():
         of = entries.get(entry.delta_of or "")
-        if of is not None and (of.sha256, entry.body_bits) == (source.sha256, bits):
-            return entry
+        if of is None or entry.delta is None:
+            continue
+        if (of.sha256, entry.body_bits) == (source.sha256, bits):
+            say(f"the trained packing that ships as {entry.name} is taken; --anew computes one")
+            return stack.enter_context(resources.as_file(entry.delta))
     return None
+
+
+def _kept(model: InstalledModel) -> "Packed":
+    from inference.packing.kept import keep_codes
+
+    with progress_bar(of_bytes=False) as progress:
+        return keep_codes(model.path, progress=partial(progress or silent, "packing"))
 
 
 def _rounded(

@@ -19,9 +19,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.deltas.prediction import CODE_CONTEXTS, OFFSET_CONTEXTS, SCALE_CONTEXTS
+from inference.deltas.prediction import BITS, CODE_CONTEXTS, OFFSET_CONTEXTS, SCALE_CONTEXTS
 from inference.deltas.rans import WHOLE, Encoded, Odds
 from inference.formats.files import is_plain_name, parse_json
+from inference.formats.packed import GROUPS
 from inference.formats.safetensors_map import SafetensorsMap, write_safetensors
 from lanai.errors import ModelFormatError
 
@@ -127,12 +128,10 @@ class Delta:
         return cls(
             source=_text(said["source"]),
             weights=_text(said["weights"]),
-            group=_one_of(said["group"], (32, 64, 128)),
+            group=_one_of(said["group"], GROUPS),
             matrices={_text(name): _change(value) for name, value in said["matrices"].items()},
             streams={name: _stream(tensors, name) for name in STREAMS},  # 2
-            palettes=_unpacked(tensors["palettes"], np.dtype("i1")),  # 3
-            row_scales=_unpacked(tensors["row_scales"], np.dtype("<u2")),
-            classes=_unpacked(tensors["classes"], np.dtype("u1")),
+            **{name: _unpacked(tensors[name], dtype) for name, dtype in SQUEEZED.items()},  # 3
             files={name: _file(tensors, name, digest) for name, digest in said["files"].items()},
         )
 
@@ -143,7 +142,7 @@ def _change(said: Any) -> Change:
         raise ValueError("no reach")
     if not isinstance(said["offsets"], bool):
         raise TypeError("offsets")
-    return Change(bits=_one_of(said["bits"], (2, 3, 4)), reach=reach, offsets=said["offsets"])
+    return Change(bits=_one_of(said["bits"], BITS), reach=reach, offsets=said["offsets"])
 
 
 def _stream(tensors: Mapping[str, NDArray[Any]], name: str) -> Stream:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from inference.architectures import DecoderConfig, DecoderWeights
 from inference.deltas.delta_file import STREAMS, Change, Delta, Stream
-from inference.deltas.pairing import body_matrices, grid_by_column, other_model
+from inference.deltas.pairing import grid_by_column, other_model
 from inference.deltas.prediction import COLUMN_CLASSES, Predictor, Spread, padded_weights
 from inference.deltas.rans import encode, odds_of
 from inference.formats.packed import PackedFile
@@ -26,6 +26,7 @@ from inference.formats.packed_matrix import (
 from inference.loading import open_weights
 from inference.matrix import Matrix
 from inference.packing.assembly import Packed, add_ends
+from inference.packing.kept import layer_matrices
 from lanai.errors import UsageError
 
 __all__ = ["make_delta"]
@@ -44,8 +45,9 @@ def make_delta(
     """
     config, read, _ = open_weights(source)
     making = _Making(group=file.group)
-    for name, matrix in body_matrices(config, read):
-        making.add(name, _same_shape(file.matrices.get(name), matrix), matrix)
+    for index in range(config.layers):
+        for name, matrix in layer_matrices(config, read, index):
+            making.add(name, _same_shape(file.matrices.get(name), matrix), matrix)
     _require_same_ends(file, config, read)
     return Delta(
         source=of,
@@ -96,12 +98,10 @@ class _Making:
             self._take("offsets", offsets.astype(np.int8).view(np.uint8) - expected, contexts)
         steps, shifts = grid_by_column(row_scale, scales, offsets, self.group)
         codes = unpack_codes(packed.codes, packed.bits)
-        plain = np.zeros(weights.shape[1], np.uint8)
-        nearest, _ = predictor.codes(weights, steps, shifts, plain)
+        nearest, places = predictor.codes(weights, steps, shifts)
         difference = predictor.difference(codes, nearest)
         classes = _classes(difference)
-        contexts = predictor.codes(weights, steps, shifts, classes)[1]
-        self._take("codes", difference, contexts)
+        self._take("codes", difference, predictor.code_contexts(places, classes))
         self.matrices[name] = change
         self.palettes.append(packed.palette)
         self.row_scales.append(packed.row_scale)

@@ -1,21 +1,11 @@
-"""What making and restoring share: the order of the matrices, and the grid of each weight."""
-
-from collections.abc import Iterator
+"""What making and restoring a delta share: the grid of each weight, and one error."""
 
 import numpy as np
 
-from inference.architectures import DecoderConfig, DecoderWeights
 from inference.deltas.prediction import Rows
-from inference.matrix import Matrix
-from inference.packing.kept import layer_matrices
 from lanai.errors import UsageError
 
-__all__ = ["body_matrices", "grid_by_column", "other_model"]
-
-
-def body_matrices(config: DecoderConfig, weights: DecoderWeights) -> Iterator[tuple[str, Matrix]]:
-    for index in range(config.layers):
-        yield from layer_matrices(config, weights, index)
+__all__ = ["grid_by_column", "other_model"]
 
 
 def grid_by_column(

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.formats.packed_matrix import TILE, padded_columns, tiles
-from inference.matrix import GRID_GROUP, GridMatrix, Matrix
+from inference.matrix import GridMatrix, Matrix
 
 __all__ = [
+    "BITS",
     "CODE_CONTEXTS",
     "COLUMN_CLASSES",
     "OFFSET_CONTEXTS",
@@ -46,19 +47,9 @@ def padded_weights(matrix: Matrix, group: int) -> Rows:
     """float32, (16 * tiles, padded columns); zeroes behind the matrix."""
     rows, columns = matrix.shape
     whole = np.zeros((tiles(rows) * TILE, padded_columns(columns, group)), np.float32)
-    whole[:rows, :columns] = _dense(matrix)
+    dense = matrix.dense_unfused() if isinstance(matrix, GridMatrix) else matrix.dense()
+    whole[:rows, :columns] = dense.numpy()
     return whole
-
-
-def _dense(matrix: Matrix) -> Rows:
-    if not isinstance(matrix, GridMatrix):
-        return np.asarray(matrix.dense().numpy(), np.float32)
-    # Not GridMatrix.dense: where it fuses multiplication and addition, others may not.
-    rows, columns = matrix.shape
-    weights = matrix.codes.numpy().astype(np.float32).reshape(rows, -1, GRID_GROUP)
-    weights *= matrix.scale.numpy()[..., None]
-    weights += matrix.minimum.numpy()[..., None]
-    return weights.reshape(rows, columns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,12 +101,11 @@ class Predictor:
         return np.full(predicted.shape, self._at, np.uint16)
 
     def codes(
-        self, weights: Rows, steps: Rows, offsets: Rows | None, classes: NDArray[np.uint8]
+        self, weights: Rows, steps: Rows, offsets: Rows | None
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
-        """The nearest code of each weight, and its context.
+        """The nearest code of each weight, and its place; see ``code_contexts``.
 
         ``steps``: row scale by scale, ``offsets``: both by column, of the shape of ``weights``.
-        ``classes``: of each column, below ``COLUMN_CLASSES``.
         """
         at = weights / np.maximum(steps, SMALLEST)
         if offsets is not None:
@@ -123,9 +113,15 @@ class Predictor:
         cell = _rounded(at * np.float32(CELLS), -FURTHEST * CELLS, FURTHEST * CELLS)
         index = cell.astype(np.int16)
         index += np.int16(FURTHEST * CELLS)
+        return self._nearest[index], self._place[index]
+
+    def code_contexts(
+        self, places: NDArray[np.uint16], classes: NDArray[np.uint8]
+    ) -> NDArray[np.uint16]:
+        """``classes``: of each column, below ``COLUMN_CLASSES``."""
         first = classes.astype(np.uint16) + np.uint16(self._at * COLUMN_CLASSES)
         first *= np.uint16(PLACES)
-        return self._nearest[index], self._place[index] + first[None, :]
+        return places + first[None, :]
 
     def difference(self, codes: NDArray[np.uint8], nearest: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """What is coded: modulo the number of codes. Added to ``nearest``, it is undone."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from inference.catalog.copying import digest_of
 from inference.catalog.installed import ADAPTER
 from inference.deltas.delta_file import Change, Delta
-from inference.deltas.pairing import body_matrices, grid_by_column, other_model
+from inference.deltas.pairing import grid_by_column, other_model
 from inference.deltas.prediction import COLUMN_CLASSES, Predictor, Spread, padded_weights
 from inference.deltas.rans import Decoder
 from inference.formats.packed import WEIGHTS
@@ -19,6 +19,7 @@ from inference.loading import open_weights
 from inference.matrix import Matrix
 from inference.packing.assembly import Packed, add_ends
 from inference.packing.folder import fill_folder
+from inference.packing.kept import layer_matrices
 from lanai.errors import ModelFormatError
 
 __all__ = ["fill_restored", "restored"]
@@ -53,13 +54,13 @@ def restored(delta: Delta, source: Path, *, progress: Progress) -> Packed:
     config, read, _ = open_weights(source)
     packed = Packed(config=config, group=delta.group)
     reading = _Restoring(delta)
-    for name, matrix in body_matrices(config, read):
-        if (change := delta.matrices.get(name)) is None:
-            raise other_model()
-        with np.errstate(over="ignore", invalid="ignore"):  # of row scales that nobody wrote
-            packed.matrices[name] = reading.matrix(change, matrix)
-        if name.endswith(".down"):
-            progress(int(name.split(".")[1]) + 1, config.layers)
+    for index in range(config.layers):
+        for name, matrix in layer_matrices(config, read, index):
+            if (change := delta.matrices.get(name)) is None:
+                raise other_model()
+            with np.errstate(over="ignore", invalid="ignore"):  # of row scales that nobody wrote
+                packed.matrices[name] = reading.matrix(change, matrix)
+        progress(index + 1, config.layers)
     reading.require_end()
     add_ends(packed, read)
     return packed
@@ -95,7 +96,8 @@ class _Restoring:
             offsets = given.view(np.int8)
             shifts = offsets.astype(np.float32)
         steps, columns = grid_by_column(row_scale, scales, shifts, self._group)
-        nearest, contexts = predictor.codes(weights, steps, columns, classes)
+        nearest, places = predictor.codes(weights, steps, columns)
+        contexts = predictor.code_contexts(places, classes)
         codes = predictor.sum(self._decoded("codes", contexts), nearest)
         return PackedMatrix(
             shape=matrix.shape,

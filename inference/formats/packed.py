@@ -34,7 +34,7 @@ from inference.formats.packed_matrix import (
 from inference.formats.safetensors_map import SafetensorsMap, write_safetensors
 from lanai.errors import ModelFormatError, UnsupportedModel
 
-__all__ = ["WEIGHTS", "PackedFile", "Vector", "vocabulary_of", "write_packed"]
+__all__ = ["GROUPS", "WEIGHTS", "PackedFile", "Vector", "vocabulary_of", "write_packed"]
 
 WEIGHTS: Final = "model.safetensors"
 SCHEMA: Final = "lanai.packed/1"

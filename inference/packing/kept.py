@@ -80,10 +80,7 @@ def kept_grid(matrix: GridMatrix) -> Quantized:
 def _nearest_codes(matrix: GridMatrix, grid: Grid) -> Tensor:
     """uint8, (rows, columns): the source's own but where the step had to widen."""
     steps, shifts = grid.by_column(matrix.shape[1], GRID_GROUP)
-    # Not GridMatrix.dense: where it fuses multiplication and addition, others may not.
-    weight = matrix.codes * matrix.scale.repeat_interleave(GRID_GROUP, 1)
-    weight += matrix.minimum.repeat_interleave(GRID_GROUP, 1)
-    codes = (weight / steps - shifts) / _STEP + _MIDDLE
+    codes = (matrix.dense_unfused() / steps - shifts) / _STEP + _MIDDLE
     return codes.round().clamp(0, 15).to(torch.uint8)
 
 

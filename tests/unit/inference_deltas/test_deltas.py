@@ -187,12 +187,11 @@ def test_the_nearest_code_is_foreseen() -> None:
     predictor = Predictor(2, palette)
     steps = np.full((1, 6), 0.5, np.float32)
     weights = np.array([[10, -50, 45, -15, -900, 900]], np.float32)
-    nearest, contexts = predictor.codes(weights, steps, None, np.zeros(6, np.uint8))
+    nearest, places = predictor.codes(weights, steps, None)
+    contexts = predictor.code_contexts(places, np.zeros(6, np.uint8))
     assert nearest.tolist() == [[0, 1, 2, 3, 1, 2]]
     assert len(set(contexts[0, :4].tolist())) > 1
-    shifted, _ = predictor.codes(
-        weights, steps, np.full((1, 6), 60, np.float32), np.zeros(6, np.uint8)
-    )
+    shifted, _ = predictor.codes(weights, steps, np.full((1, 6), 60, np.float32))
     assert shifted.tolist() == [[3, 1, 0, 1, 1, 2]]  # -40, -160, 30, -90 and both ends
 
 
